@@ -1,0 +1,1 @@
+"""Readouts to gated, whitened k-space."""

@@ -1,0 +1,1 @@
+"""Susceptibility to numbers a physician reads."""

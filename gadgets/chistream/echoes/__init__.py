@@ -1,0 +1,1 @@
+"""K-space to complex echoes."""

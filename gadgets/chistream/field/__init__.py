@@ -1,0 +1,1 @@
+"""Complex echoes to total field, R2* and mask."""

@@ -1,0 +1,1 @@
+"""Constants, Fourier transforms, the dipole and the geometry."""

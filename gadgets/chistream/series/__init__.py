@@ -1,0 +1,1 @@
+"""Maps to MRD images, DICOM, NIfTI and the report page."""

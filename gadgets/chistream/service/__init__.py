@@ -1,0 +1,1 @@
+"""The server that scanners talk to."""

@@ -1,0 +1,1 @@
+"""MRD bytes to messages and back; no socket, thread or clock."""

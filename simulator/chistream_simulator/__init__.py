@@ -1,0 +1,1 @@
+"""A chest that breathes and beats, and the scanner that looks at it."""

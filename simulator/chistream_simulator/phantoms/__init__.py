@@ -1,0 +1,1 @@
+"""Phantoms: what lies in the scanner, with its truth."""
