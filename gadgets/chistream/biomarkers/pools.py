@@ -253,7 +253,7 @@ def _positive_run(products: RealArray, pairs: RealArray) -> RealArray:
     lags = len(rho) // 2 + 1
     ends = np.flatnonzero(rho[:lags] <= 0)
     run = np.where(np.arange(lags) < (ends[0] if ends.size else lags), rho[:lags], 0.0)
-    both = np.zeros_like(rho)
+    both: RealArray = np.zeros_like(rho)
     both[:lags] = run
     both[len(rho) - lags + 1 :] = run[:0:-1]
     return both
