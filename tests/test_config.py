@@ -59,6 +59,11 @@ def test_a_refused_value_is_named_with_what_is_allowed() -> None:
         parse_settings({"navigator_window": "-3"})
 
 
+def test_a_haematocrit_in_percent_is_refused_with_the_unit_it_needs() -> None:
+    with pytest.raises(SettingsError, match=r"hematocrit = '42'.*as a fraction, e.g. 0.42"):
+        parse_settings({"hematocrit": "42"})
+
+
 def test_unknown_names_are_handed_back_and_refused_where_the_user_can_mend_them() -> None:
     parsed = parse_settings({"colour": "red"})
     assert parsed == (Settings(), ("colour",))

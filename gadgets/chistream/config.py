@@ -95,7 +95,9 @@ class Settings(BaseModel):
     rv_roi: OptionalRoi = Field(
         None, description="Right-ventricular blood: sphere L, P, S, radius [mm]."
     )
-    hematocrit: OptionalFloat = Field(None, description="Haematocrit as a fraction, e.g. 0.42.")
+    hematocrit: OptionalFloat = Field(
+        None, gt=0, le=1, description="Haematocrit as a fraction, e.g. 0.42."
+    )
     hematocrit_se: float = Field(0.02, ge=0, le=0.5, description="Its standard error.")
     arterial_saturation: OptionalFloat = Field(
         None, gt=0, le=1, description="Arterial oxygen saturation as a fraction, e.g. 0.97."
@@ -104,8 +106,8 @@ class Settings(BaseModel):
         "wen2018", description="Susceptibility of deoxygenated blood, by its publication."
     )
     # series
-    profile: Literal["auto", "scanner", "research"] = Field(
-        "auto", description="scanner: 12-bit slices; research: float32 volumes; auto: scanner."
+    profile: Literal["scanner", "research"] = Field(
+        "scanner", description="scanner: 12-bit slices; research: float32 volumes."
     )
     series: Annotated[tuple[ExtraSeries, ...], BeforeValidator(_upper)] = Field(
         (), description="Further series to return: PHASE, FIELD, LOCAL_FIELD, MASK."
@@ -285,4 +287,6 @@ def _named(node: Element, name: str) -> str:
 
 def _sentence(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
     name = ".".join(str(part) for part in error["loc"])
-    return f"{name} = {error['input']!r}: {error['msg']}"
+    field = Settings.model_fields.get(str(error["loc"][0])) if error["loc"] else None
+    meaning = f" ({field.description})" if field else ""
+    return f"{name} = {error['input']!r}: {error['msg']}{meaning}"
