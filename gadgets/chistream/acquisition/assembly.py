@@ -1,0 +1,270 @@
+"""Readouts in, whitened k-space out: the stage's one entry."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from chistream.acquisition.centre import (
+    CentreFinder,
+    shift_lines_to_centre,
+    shift_to_centre,
+)
+from chistream.acquisition.completeness import find_missing
+from chistream.acquisition.gating import GatingReport
+from chistream.acquisition.lines import Line, ReadoutBatch
+from chistream.acquisition.noise import NoiseReport, NoiseScan, whiten
+from chistream.acquisition.plan import AcquisitionOptions, EncodingPlan
+from chistream.acquisition.readouts import Readout, ReadoutKind, kind_of
+from chistream.acquisition.sorting import Sorter
+from chistream.arrays import ComplexArray, Mask, RealArray
+from chistream.errors import ReconstructionError
+
+__all__ = ["AcquiredScan", "Acquisition", "AcquisitionOptions", "EncodingPlan"]
+
+_DAY = 86400.0
+_LOW_EFFICIENCY = 0.25
+
+
+class _Volume(NamedTuple):
+    """Counters of which one 3D volume has one value each."""
+
+    slice: int
+    phase: int
+    repetition: int
+    set: int
+
+
+@dataclass(frozen=True, eq=False)
+class AcquiredScan:
+    """A scan's k-space, and what became of its readouts.
+
+    Parameters
+    ----------
+    hybrid
+        ``(echoes, coils, z, y, x)`` complex64: image along x, with oversampling removed; k-space
+        along z and y, centred at ``n // 2``. Unit: standard deviation of a complex noise sample,
+        if the noise was measured.
+    sampled
+        Lines that hold data ``(echoes, z, y)``; the others are zero.
+    noise
+        What is known about the noise.
+    gating
+        What gating did.
+    missing_lines
+        Expected lines without data, by their counters.
+    missing_fraction
+        Their part of the expected lines, in [0, 1].
+    n_readouts
+        Readouts of each kind that came.
+    warnings
+        What a person should know, in plain words.
+    """
+
+    hybrid: ComplexArray
+    sampled: Mask
+    noise: NoiseReport
+    gating: GatingReport
+    missing_lines: tuple[Line, ...]
+    missing_fraction: float
+    n_readouts: dict[ReadoutKind, int]
+    warnings: tuple[str, ...]
+
+
+class Acquisition:
+    """Turns readouts into k-space while they arrive.
+
+    Parameters
+    ----------
+    plan
+        How the scan encodes its volume.
+    options
+        What a person chose.
+
+    Notes
+    -----
+    Noise readouts may come at any time, so whitening waits for the end: it is a matrix over coils
+    and commutes with everything that is done to a line before.
+    """
+
+    def __init__(self, plan: EncodingPlan, options: AcquisitionOptions | None = None) -> None:
+        self._plan = plan
+        self._options = AcquisitionOptions() if options is None else options
+        self._noise = NoiseScan()
+        self._batch = ReadoutBatch(plan.encoded_size[2], plan.kept_size[2])
+        self._sorter = Sorter(plan, self._options, self._noise_variances)
+        self._centre = CentreFinder()
+        self._clock = _Clock()
+        self._volume: _Volume | None = None
+        self._dwell_times: dict[int, set[float]] = {}
+        self._kinds: Counter[ReadoutKind] = Counter()
+        self._skipped: Counter[str] = Counter()
+
+    def feed(self, readout: Readout) -> None:
+        """Take in one readout of any kind; its samples are copied.
+
+        Parameters
+        ----------
+        readout
+            The readout.
+
+        Raises
+        ------
+        ReconstructionError
+            If the scan is no single 3D volume, or its readouts do not fit each other.
+        """
+        kind = kind_of(readout.flags)
+        self._kinds[kind] += 1
+        if self._options.phase_sign < 0:
+            readout = replace(readout, samples=readout.samples.conj())
+        if kind.is_imaging:
+            self._feed_imaging(readout)
+        elif kind is ReadoutKind.NAVIGATOR:
+            # The sorter must see every line that came before its navigator.
+            self._flush()
+            self._sorter.take_navigator(readout, self._clock.time_of(readout))
+        elif kind is ReadoutKind.NOISE:
+            last = readout.samples.shape[1] - readout.discard_post
+            self._noise.add(readout.samples[:, readout.discard_pre : last], readout.dwell_time)
+
+    def finish(self) -> AcquiredScan:
+        """Judge and sort what is still held, and whiten.
+
+        Returns
+        -------
+        AcquiredScan
+            K-space and reports. The acquisition is spent.
+
+        Raises
+        ------
+        ReconstructionError
+            If there is no imaging readout, more lines are missing than allowed, or the centre of
+            k-space cannot be told.
+        """
+        self._flush()
+        kspace, gating = self._sorter.finish()
+        if kspace is None:
+            kinds = ", ".join(f"{n} {kind.value}" for kind, n in self._kinds.items()) or "none"
+            raise ReconstructionError("acquisition", f"no imaging readout came, only: {kinds}")
+        self._refuse_many_skipped()
+        centre, centre_warnings = self._centre.decide(self._plan, self._options.centre_source)
+        missing = find_missing(
+            kspace.is_sampled, self._plan, centre, self._options.max_missing_fraction
+        )
+        hybrid = kspace.mean()
+        for echo, volume in enumerate(hybrid):  # one echo at a time: no second k-space
+            hybrid[echo] = shift_to_centre(volume, centre)
+        noise, noise_warnings = whiten(
+            hybrid, self._noise, self._echo_dwell_times(), self._plan.noise_bandwidth_ratio
+        )
+        own = self._own_warnings(gating)
+        return AcquiredScan(
+            hybrid=hybrid,
+            sampled=shift_lines_to_centre(kspace.is_sampled, centre),
+            noise=noise,
+            gating=gating,
+            missing_lines=missing.lines,
+            missing_fraction=missing.fraction,
+            n_readouts=dict(self._kinds),
+            warnings=(*own, *noise_warnings, *centre_warnings, *missing.warnings),
+        )
+
+    def _feed_imaging(self, readout: Readout) -> None:
+        self._refuse_second_volume(readout)
+        time = self._clock.time_of(readout)
+        address = Line(readout.contrast, readout.encode_step_2, readout.encode_step_1)
+        nz, ny, _ = self._plan.encoded_size
+        if address.echo >= self._plan.n_echoes or address.step_2 >= nz or address.step_1 >= ny:
+            self._skipped[
+                f"counters beyond {self._plan.n_echoes} echoes, {nz} partitions, {ny} lines"
+            ] += 1
+            return
+        self._centre.see(readout)
+        self._dwell_times.setdefault(address.echo, set()).add(readout.dwell_time)
+        if self._batch.is_full:
+            self._flush()
+        self._batch.put(readout, address, time)
+
+    def _flush(self) -> None:
+        lines, n_skipped = self._batch.take()
+        if n_skipped:
+            self._skipped["samples that are not finite"] += n_skipped
+        self._sorter.take_lines(lines)
+
+    def _refuse_second_volume(self, readout: Readout) -> None:
+        volume = _Volume(readout.slice, readout.phase, readout.repetition, readout.set)
+        if self._volume is None:
+            self._volume = volume
+        if volume != self._volume:
+            (name, one, other) = next(
+                (name, one, other)
+                for name, one, other in zip(_Volume._fields, self._volume, volume, strict=True)
+                if one != other
+            )
+            raise ReconstructionError(
+                "acquisition",
+                f"the scan has more than one {name} ({one} and {other}): only one 3D volume with "
+                "its echoes can be reconstructed; send a single 3D slab without repetitions",
+            )
+
+    def _refuse_many_skipped(self) -> None:
+        n_imaging = sum(n for kind, n in self._kinds.items() if kind.is_imaging)
+        n_skipped = self._skipped.total()
+        if n_skipped > self._options.max_missing_fraction * n_imaging:
+            reasons = ", ".join(f"{n} with {reason}" for reason, n in self._skipped.items())
+            raise ReconstructionError(
+                "acquisition",
+                f"{n_skipped} of {n_imaging} imaging readouts cannot be used: {reasons}",
+            )
+
+    def _noise_variances(self) -> RealArray | None:
+        return self._noise.variances if self._noise.n_coils else None
+
+    def _echo_dwell_times(self) -> RealArray:
+        """Give the dwell time of each echo [s], 0 where its readouts disagree."""
+        known = (self._dwell_times.get(echo, set()) for echo in range(self._plan.n_echoes))
+        return np.array([next(iter(times)) if len(times) == 1 else 0.0 for times in known])
+
+    def _own_warnings(self, gating: GatingReport) -> list[str]:
+        warnings = [f"{n} readouts: {note}." for note, n in self._batch.notes.items()]
+        warnings += [f"{n} readouts were left out: {why}." for why, n in self._skipped.items()]
+        sorter = self._sorter
+        if gating.method == "ungated":
+            warnings.append(f"The scan was not gated: {gating.reason}.")
+        elif gating.efficiency is None or gating.efficiency < _LOW_EFFICIENCY:
+            warnings.append(
+                f"Only {gating.n_accepted} of {gating.n_heartbeats} heartbeats were accepted."
+            )
+        if gating.filled_from_rejected:
+            warnings.append(
+                f"{gating.filled_from_rejected} lines come from rejected heartbeats: no accepted "
+                "one measured them."
+            )
+        counts = (
+            (sorter.n_unusable_navigators, "navigator readouts could not be used"),
+            (sorter.n_without_navigator, "readouts came before the first navigator"),
+            (sorter.n_late_navigators, "navigator readouts came too late to be used"),
+        )
+        warnings += [f"{n} {what}." for n, what in counts if n]
+        if gating.method == "navigator" and not self._clock.has_stamps:
+            warnings.append("The readouts have no time stamps: their order of arrival was used.")
+        return warnings
+
+
+class _Clock:
+    """Time of each readout; across midnight, and by order of arrival if there are no stamps."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None
+        self._n_seen = 0
+        self.has_stamps = False
+
+    def time_of(self, readout: Readout) -> float:
+        """Return seconds since the first readout, negative before it."""
+        if self._start is None:
+            self._start = readout.time_stamp
+        time = (readout.time_stamp - self._start + _DAY / 2) % _DAY - _DAY / 2
+        self._n_seen += 1
+        self.has_stamps = self.has_stamps or time != 0
+        return time if self.has_stamps else 1e-6 * self._n_seen
