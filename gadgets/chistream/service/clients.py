@@ -1,0 +1,121 @@
+"""Clients as the supervisor sees them: kept at hand while a worker serves them, then let go."""
+
+import contextlib
+import os
+import selectors
+import socket
+import time
+
+from chistream.service.control import Position, StreamPosition
+
+_SCRATCH_BYTES = 2**18
+
+
+class Client:
+    """An accepted connection, as long as the supervisor has a part in it.
+
+    Parameters
+    ----------
+    connection
+        The accepted socket. A worker gets a duplicate; this one stays, so that the client of a
+        dead worker can still be told.
+    session
+        Id of the session in the log.
+    """
+
+    def __init__(self, connection: socket.socket, session: str) -> None:
+        self.connection = connection
+        self.session = session
+        self.position_fd = StreamPosition.create_fd()
+        self.position = StreamPosition(self.position_fd)
+
+    def fileno(self) -> int:
+        """Descriptor of the connection."""
+        return self.connection.fileno()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.position.close()
+        os.close(self.position_fd)
+        self.connection.close()
+
+
+class Farewells:
+    """Connections whose session is over, until their clients have hung up.
+
+    A socket closed with unread input sends a reset, and a reset can destroy what was sent before:
+    the last images, the reason, CLOSE. So our side is shut down, and what still comes is read and
+    thrown away until the client closes or its time is up.
+
+    Parameters
+    ----------
+    selector
+        Where to watch the connections.
+    linger_seconds
+        Time each client gets [s].
+    """
+
+    def __init__(self, selector: selectors.BaseSelector, linger_seconds: float) -> None:
+        self._selector = selector
+        self._linger_seconds = linger_seconds
+        self._deadlines: dict[Client, float] = {}
+        self._scratch = bytearray(_SCRATCH_BYTES)
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+    def say(self, client: Client, reason: str) -> None:
+        """End a client's stream, and keep its connection until it has been read.
+
+        Parameters
+        ----------
+        client
+            The client; handed over.
+        reason
+            Sent as text, followed by CLOSE, where the stream still needs one and can take it.
+        """
+        with contextlib.suppress(OSError):
+            client.connection.settimeout(0.0)
+            if client.position.value is Position.BETWEEN:
+                client.connection.send(_last_words(reason))
+            client.connection.shutdown(socket.SHUT_WR)
+        self._deadlines[client] = time.monotonic() + self._linger_seconds
+        self._selector.register(client, selectors.EVENT_READ, lambda: self._discard(client))
+
+    def next_deadline(self) -> float | None:
+        """Monotonic time at which `expire` has something to do, None if there is nobody."""
+        return min(self._deadlines.values(), default=None)
+
+    def expire(self, now: float) -> None:
+        """Close the connections of clients whose time is up."""
+        for client in [c for c, deadline in self._deadlines.items() if deadline <= now]:
+            self._let_go(client)
+
+    def hasten(self, seconds: float) -> None:
+        """Give everybody at most so much more time [s]."""
+        latest = time.monotonic() + seconds
+        self._deadlines = {c: min(deadline, latest) for c, deadline in self._deadlines.items()}
+
+    def _discard(self, client: Client) -> None:
+        try:
+            if client.connection.recv_into(self._scratch):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # reset by the client: over as well
+        self._let_go(client)
+
+    def _let_go(self, client: Client) -> None:
+        del self._deadlines[client]
+        self._selector.unregister(client)
+        client.close()
+
+
+def _last_words(reason: str) -> bytes:
+    # Loaded here, because only a worker's unnatural end asks for it and a service is to listen at
+    # once.
+    from chistream.stream.codec import encode
+    from chistream.stream.messages import Close, Text
+
+    return b"".join(piece for m in (Text(reason), Close()) for piece in encode(m))

@@ -1,0 +1,125 @@
+"""What the supervisor and a worker say to each other, over a socket pair and one shared byte."""
+
+import json
+import mmap
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any
+
+from chistream.service.options import SessionLimits
+
+_MAX_BYTES = 65_536
+READY = b"ready"
+
+
+class Position(IntEnum):
+    """Where a worker is in the stream to its client."""
+
+    BETWEEN = 0
+    """Whole messages have been sent; another may follow."""
+    INSIDE = 1
+    """A message is being sent; nothing else may be put behind it."""
+    CLOSED = 2
+    """CLOSE has been sent; nothing may follow."""
+
+
+class StreamPosition:
+    """One byte, shared with the supervisor, that outlives the worker.
+
+    A worker killed at any instruction leaves in it whether its client's stream can still take a
+    text and a CLOSE. It errs to the safe side: INSIDE is set before the first byte of a message
+    and taken back after the last.
+
+    Parameters
+    ----------
+    fd
+        Memory file as `create_fd` makes it; stays the caller's.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._byte = mmap.mmap(fd, 1)
+
+    @staticmethod
+    def create_fd() -> int:
+        """Create the memory file that backs one position."""
+        fd = os.memfd_create("chistream-position")
+        os.truncate(fd, 1)
+        return fd
+
+    @property
+    def value(self) -> Position:
+        """The position last set."""
+        return Position(self._byte[0])
+
+    @value.setter
+    def value(self, position: Position) -> None:
+        self._byte[0] = position
+
+    def close(self) -> None:
+        """Release the mapping."""
+        self._byte.close()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """What a worker learns before it has a client."""
+
+    module_search_path: list[str]
+    chain_module: str
+    log_level: str
+    limits: SessionLimits
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOrder:
+    """A client handed to a worker: its id in the log, its socket and the shared position."""
+
+    session: str
+    client_fd: int
+    position_fd: int
+
+
+def send_setup(control: socket.socket, setup: WorkerSetup) -> None:
+    """Tell a new worker how to prepare itself."""
+    control.send(json.dumps(asdict(setup)).encode())
+
+
+def receive_setup(control: socket.socket) -> WorkerSetup:
+    """Wait for the supervisor's setup.
+
+    Raises
+    ------
+    EOFError
+        If the supervisor is gone.
+    """
+    content = _content(control.recv(_MAX_BYTES))
+    return WorkerSetup(**{**content, "limits": SessionLimits(**content["limits"])})
+
+
+def send_order(control: socket.socket, order: SessionOrder) -> None:
+    """Hand a client to a worker; the worker gets duplicates of both descriptors."""
+    payload = json.dumps({"session": order.session}).encode()
+    socket.send_fds(control, [payload], [order.client_fd, order.position_fd])
+
+
+def receive_order(control: socket.socket) -> SessionOrder:
+    """Wait for a client.
+
+    Raises
+    ------
+    EOFError
+        If the supervisor is gone, or has no further use for this worker.
+    """
+    payload, fds, _, _ = socket.recv_fds(control, _MAX_BYTES, 2)
+    client_fd, position_fd = fds or (-1, -1)
+    return SessionOrder(_content(payload)["session"], client_fd, position_fd)
+
+
+def _content(payload: bytes) -> Mapping[str, Any]:
+    if not payload:
+        raise EOFError("the supervisor closed the control socket")
+    content: Mapping[str, Any] = json.loads(payload)
+    return content

@@ -1,0 +1,105 @@
+"""What the person who starts a service chooses; light enough to import before listening."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How long one session may wait for its client.
+
+    Parameters
+    ----------
+    idle_seconds
+        Longest silence of a client that has not sent its CLOSE [s]. A scan may pause for a breath
+        hold or a talk with the patient, so this is long.
+    delivery_seconds
+        Longest time that a client may leave its returned images untouched [s].
+    inbox_bytes
+        Received samples that may wait for the chain before TCP holds the client back [bytes].
+    """
+
+    idle_seconds: float = 900.0
+    delivery_seconds: float = 120.0
+    inbox_bytes: int = 2**28
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How to serve.
+
+    Parameters
+    ----------
+    host, port
+        Address to listen on; port 0 takes any free port.
+    allow_public
+        Whether ``host`` may be other than loopback. The protocol has no passwords and no
+        encryption, so that has to be said, not slipped into.
+    spare_workers
+        Worker processes kept ready, imports done, for the next clients.
+    max_sessions
+        Sessions at once; further clients wait until one ends.
+    shutdown_seconds
+        Time that running sessions get to finish after SIGTERM [s] before they are cut.
+        A container runtime kills after 10 s, so the default stays below that.
+    linger_seconds
+        Time that a client gets, after our CLOSE, to read it and end its connection [s].
+    chain_module
+        Module that offers ``run_chain`` and ``resolve_chain``, as `chistream.chain` does. Set by
+        the program that starts the service; nothing a client sends reaches it.
+    ready_file
+        File to write ``host:port`` to, once clients can connect.
+    log_level
+        Name of the lowest level to log.
+    limits
+        Limits of each session.
+
+    Raises
+    ------
+    ValueError
+        If ``host`` is public and ``allow_public`` is not set, or a number makes no sense.
+
+    Examples
+    --------
+    >>> ServerOptions(port=0).host
+    '127.0.0.1'
+    >>> ServerOptions(host="0.0.0.0")
+    Traceback (most recent call last):
+        ...
+    ValueError: 0.0.0.0 can be reached from other machines: set allow_public if that is meant
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 9002
+    allow_public: bool = False
+    spare_workers: int = 1
+    max_sessions: int = 8
+    shutdown_seconds: float = 8.0
+    linger_seconds: float = 30.0
+    chain_module: str = "chistream.chain"
+    ready_file: Path | None = None
+    log_level: str = "INFO"
+    limits: SessionLimits = SessionLimits()
+
+    def __post_init__(self) -> None:
+        if not self.allow_public and not _is_loopback(self.host):
+            raise ValueError(
+                f"{self.host} can be reached from other machines: set allow_public if that is meant"
+            )
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port must be 0 to 65535, got {self.port}")
+        if self.spare_workers < 0 or self.max_sessions < 1:
+            raise ValueError(
+                f"spare_workers >= 0 and max_sessions >= 1 are needed, got {self.spare_workers} "
+                f"and {self.max_sessions}"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,266 @@
+"""The supervisor: accepts clients, gives each a worker process of its own, outlives them all."""
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from chistream.service.clients import Client, Farewells
+from chistream.service.logs import configure_logging
+from chistream.service.options import ServerOptions
+from chistream.service.workers import Worker, WorkerPool
+
+_LOG = logging.getLogger(__name__)
+_GRACE_SECONDS = 2.0
+_ACCEPT_PAUSE_SECONDS = 0.25
+OnListening = Callable[[str, int], None]
+
+
+def serve(options: ServerOptions, on_listening: OnListening | None = None) -> None:
+    """Serve until SIGTERM, SIGINT or the end of the world.
+
+    Running sessions then get ``options.shutdown_seconds`` to finish; a second signal cuts them at
+    once. Returns when every worker has ended and the port is free.
+
+    Parameters
+    ----------
+    options
+        Where and how.
+    on_listening
+        Called with host and port as soon as clients can connect.
+
+    Raises
+    ------
+    OSError
+        If the address cannot be listened on.
+    """
+    configure_logging(options.log_level, "supervisor")
+    server = Server(options)
+    with _signals_stop(server):
+        server.run(on_listening)
+
+
+class Server:
+    """A listening socket, the workers and the sessions between them, in one select loop.
+
+    Parameters
+    ----------
+    options
+        Where and how to serve.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self._options = options
+        self._selector = selectors.DefaultSelector()
+        self._pool = WorkerPool(options, self._selector, self._assign, self._turn_away)
+        self._farewells = Farewells(self._selector, options.linger_seconds)
+        self._sessions: dict[Worker, Client] = {}
+        self._waiting: deque[Client] = deque()
+        self._listener: socket.socket | None = None
+        self._is_accepting = False
+        self._accept_after = 0.0
+        self._n_stops = 0
+        self._deadline: float | None = None
+        self._is_cut = False
+        self._wakeup_in, self._wakeup_out = os.pipe()
+        os.set_blocking(self._wakeup_out, False)
+
+    def run(self, on_listening: OnListening | None = None) -> None:
+        """Serve until `stop`; see `serve`."""
+        try:
+            self._listen(on_listening)
+            self._selector.register(self._wakeup_in, selectors.EVENT_READ, self._take_stop)
+            while not self._is_over():
+                self._step()
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Ask the server to end, from any thread or signal handler; twice: at once."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            os.write(self._wakeup_out, b"x")
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        if self._deadline is None:
+            self._pool.fill(self._n_workers_wanted())
+        elif self._deadline <= now:
+            self._cut_sessions()
+        self._farewells.expire(now)
+        self._watch_listener(now)
+        for key, _ in self._selector.select(self._time_to_next_event()):
+            # An earlier event of the same batch may have ended what this one is about.
+            if self._selector.get_map().get(key.fd) is key:
+                key.data()
+
+    def _time_to_next_event(self) -> float | None:
+        times = (
+            self._deadline,
+            self._farewells.next_deadline(),
+            self._pool.next_start(),
+            self._accept_after if self._accept_after > time.monotonic() else None,
+        )
+        nearest = min((t for t in times if t is not None), default=None)
+        return None if nearest is None else max(0.0, nearest - time.monotonic())
+
+    # -- clients ------------------------------------------------------------------------------
+
+    def _listen(self, on_listening: OnListening | None) -> None:
+        family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
+        self._listener = socket.create_server(
+            (self._options.host, self._options.port), family=family, backlog=128
+        )
+        self._listener.settimeout(0.0)
+        host, port = self._listener.getsockname()[:2]
+        _LOG.info("listening on %s:%d", host, port)
+        if self._options.ready_file is not None:
+            # Renamed into place: whoever waits for the file never reads half of it.
+            partial = self._options.ready_file.with_suffix(".partial")
+            partial.write_text(f"{host}:{port}\n")
+            partial.rename(self._options.ready_file)
+        if on_listening is not None:
+            on_listening(host, port)
+
+    def _watch_listener(self, now: float) -> None:
+        """Watch the listening socket exactly while another client can be taken."""
+        n_clients = len(self._sessions) + len(self._waiting)
+        wanted = n_clients < self._options.max_sessions and self._accept_after <= now
+        if self._listener is None or wanted == self._is_accepting:
+            return
+        if wanted:
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        else:
+            self._selector.unregister(self._listener)
+        self._is_accepting = wanted
+
+    def _accept(self) -> None:
+        assert self._listener is not None  # noqa: S101
+        try:
+            connection, address = self._listener.accept()
+            client = Client(connection, uuid.uuid4().hex[:8])
+        except OSError as error:
+            # Mostly no descriptors left. The listener stays readable: do not spin on it.
+            _LOG.warning("cannot accept a client: %s", error)
+            self._accept_after = time.monotonic() + _ACCEPT_PAUSE_SECONDS
+            return
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _LOG.info("client %s", address[0], extra={"session": client.session})
+        self._waiting.append(client)
+        self._assign()
+
+    def _assign(self) -> None:
+        """Give waiting clients to ready workers."""
+        while self._waiting and (worker := self._pool.take()) is not None:
+            client = self._waiting[0]
+            if not worker.serve(client.session, client.connection, client.position_fd):
+                worker.wait()
+                continue
+            self._waiting.popleft()
+            self._sessions[worker] = client
+            self._selector.register(
+                worker, selectors.EVENT_READ, lambda w=worker: self._end_session(w)
+            )
+
+    def _turn_away(self) -> None:
+        """Tell the client that waited longest that no worker could be started for it."""
+        if self._waiting:
+            client = self._waiting.popleft()
+            self._farewells.say(
+                client, "ERROR    The reconstruction service cannot start its workers; see its log."
+            )
+
+    def _end_session(self, worker: Worker) -> None:
+        client = self._sessions.pop(worker)
+        self._selector.unregister(worker)
+        status = worker.wait()
+        level = logging.INFO if status == 0 else logging.ERROR
+        _LOG.log(level, "session ended with status %d", status, extra={"session": client.session})
+        self._farewells.say(
+            client,
+            "ERROR    The reconstruction stopped: its process ended unexpectedly. The images made "
+            f"before were sent. The service's log has session {client.session}.",
+        )
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def _n_workers_wanted(self) -> int:
+        return self._options.spare_workers + len(self._waiting)
+
+    def _take_stop(self) -> None:
+        self._n_stops += len(os.read(self._wakeup_in, 64))
+        if self._deadline is None:
+            self._begin_shutdown()
+        if self._n_stops > 1 and not self._is_cut:
+            self._deadline = time.monotonic()
+
+    def _begin_shutdown(self) -> None:
+        _LOG.info("shutting down; %d sessions running", len(self._sessions))
+        self._deadline = time.monotonic() + self._options.shutdown_seconds
+        self._stop_listening()
+        self._pool.close()
+        while self._waiting:
+            self._farewells.say(self._waiting.popleft(), "ERROR    The service is shutting down.")
+
+    def _cut_sessions(self) -> None:
+        """At the deadline ask the sessions to end with a reason; a grace later, end them."""
+        for worker in self._sessions:
+            if self._is_cut:
+                worker.kill()
+            else:
+                worker.terminate()
+        self._is_cut = True
+        self._deadline = time.monotonic() + _GRACE_SECONDS
+
+    def _is_over(self) -> bool:
+        if self._deadline is None or self._sessions:
+            return False
+        self._farewells.hasten(_GRACE_SECONDS)
+        return not self._farewells
+
+    def _stop_listening(self) -> None:
+        if self._listener is None:
+            return
+        if self._is_accepting:
+            self._selector.unregister(self._listener)
+        self._listener.close()
+        self._listener, self._is_accepting = None, False
+
+    def _close(self) -> None:
+        self._stop_listening()
+        self._pool.close()
+        for worker, client in self._sessions.items():
+            worker.kill()
+            worker.wait()
+            client.close()
+        self._farewells.expire(float("inf"))
+        self._selector.close()
+        os.close(self._wakeup_in)
+        os.close(self._wakeup_out)
+        _LOG.info("ended")
+
+
+@contextlib.contextmanager
+def _signals_stop(server: Server) -> Iterator[None]:
+    """Let SIGTERM and SIGINT stop the server; only the main thread may have handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        server.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,159 @@
+"""One client's session in its worker: what it asks for, the chain, and an end in order."""
+
+import itertools
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+import chistream
+from chistream.config import Settings
+from chistream.errors import ChiStreamError
+from chistream.service.control import StreamPosition
+from chistream.service.inbox import Inbox
+from chistream.service.options import SessionLimits
+from chistream.service.outbox import Outbox
+from chistream.service.receiver import ClientGone, Receiver
+from chistream.service.request import Request, read_request
+from chistream.service.texts import error_text, warning_text
+from chistream.stream.header import ScanHeader, read_header
+from chistream.stream.messages import Acquisitions, ConfigFile, ConfigText, Header, Message, Text
+
+_LOG = logging.getLogger(__name__)
+
+
+class SessionCut(BaseException):  # not an Exception: no stage may take it for its own
+    """The supervisor wants this session to end now."""
+
+
+class ChainModule(Protocol):
+    """What the service needs of the chains; `chistream.chain` offers it."""
+
+    def resolve_chain(self, name: str, /) -> tuple[str, str | None]:
+        """Return the registered name for what a client sent, and a warning if they differ."""
+
+    def run_chain(
+        self, name: str, header: ScanHeader, settings: Settings, messages: Iterator[Message], /
+    ) -> Iterator[Message]:
+        """Turn the messages of a scan into images and texts, as soon as each is made."""
+
+
+class Session:
+    """Serves one client to the end.
+
+    Whatever happens the client gets every image made, a text with the reason if something went
+    wrong, and CLOSE as the last message, after its input has been drained.
+
+    Parameters
+    ----------
+    connection
+        The client.
+    position
+        Where the stream to it stands.
+    chains
+        The registered chains.
+    limits
+        How long to wait for the client, and how much of it to hold.
+    name
+        Id of the session, for the client's people to quote.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        position: StreamPosition,
+        chains: ChainModule,
+        limits: SessionLimits,
+        name: str,
+    ) -> None:
+        self._chains = chains
+        self._name = name
+        self._inbox = Inbox(limits.inbox_bytes)
+        self._outbox = Outbox(connection, position, limits.delivery_seconds)
+        self._receiver = Receiver(
+            connection, self._inbox, self._outbox, limits.idle_seconds, chistream.__version__
+        )
+        self._n_readouts = 0
+        self._n_sent = 0
+
+    def run(self) -> None:
+        """Serve; returns when CLOSE has been sent or the client is gone."""
+        start = time.monotonic()
+        self._receiver.start()
+        try:
+            self._serve()
+            # A CLOSE sent earlier would stop a scanner in the middle of its scan.
+            self._inbox.drain()
+        except SessionCut:
+            self._fail("The service is shutting down; this scan could not be finished.")
+        self._outbox.close()
+        _LOG.info(
+            "%d readouts in, %d messages out, %.2f s",
+            self._n_readouts,
+            self._n_sent,
+            time.monotonic() - start,
+        )
+
+    def _serve(self) -> None:
+        try:
+            self._reconstruct(iter(self._inbox))
+        except ClientGone as error:
+            _LOG.warning("client gone: %s", error)
+        except ChiStreamError as error:
+            self._fail(str(error))
+        except Exception:  # noqa: BLE001  (the session's boundary: one scan fails, not the service)
+            _LOG.exception("the session failed")
+            self._fail(
+                "The reconstruction failed for a reason that is its own fault, not the scan's. "
+                f"The service's log has it under session {self._name}."
+            )
+
+    def _reconstruct(self, messages: Iterator[Message]) -> None:
+        config, header = next(messages, None), next(messages, None)
+        if not (isinstance(config, ConfigFile | ConfigText) and isinstance(header, Header)):
+            _LOG.info("a client that only looked")
+            return
+        request = read_request(config)
+        scan = read_header(header.xml)
+        first = next(messages, None)
+        if isinstance(first, Text):
+            request = request.updated(first.text)
+        elif first is not None:
+            messages = itertools.chain([first], messages)
+        self._run_chain(request, scan, messages)
+
+    def _run_chain(self, request: Request, scan: ScanHeader, messages: Iterator[Message]) -> None:
+        name, warning = self._chains.resolve_chain(request.chain)
+        if warning:
+            self._warn(warning)
+        if request.unknown:
+            self._warn(f"Settings without meaning here, ignored: {', '.join(request.unknown)}.")
+        _LOG.info("chain %s", name)
+        results = self._chains.run_chain(name, scan, request.settings, self._data_of(messages))
+        for message in results:
+            self._check_client()
+            self._n_sent += 1
+            if isinstance(message, Text):
+                _LOG.info("chain says: %s", message.text)
+            self._outbox.put(message)
+
+    def _data_of(self, messages: Iterator[Message]) -> Iterator[Message]:
+        """Yield what a chain works on, but nothing for a client that is gone."""
+        for message in messages:
+            self._check_client()
+            if isinstance(message, Acquisitions):
+                self._n_readouts += len(message)
+            yield message
+
+    def _check_client(self) -> None:
+        if self._outbox.is_client_gone:
+            raise ClientGone("it takes no more")
+
+    def _warn(self, words: str) -> None:
+        _LOG.warning("%s", words)
+        self._outbox.put(warning_text(words))
+
+    def _fail(self, words: str) -> None:
+        _LOG.error("%s", words)
+        self._outbox.put(error_text(words))

@@ -1,0 +1,88 @@
+"""A worker process: gets ready, serves one client, ends.
+
+``python -m chistream.service.worker FD`` is started by the supervisor alone; FD is the inherited
+end of its control socket.
+"""
+
+import ctypes
+import faulthandler
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import cast
+
+from chistream.service.control import (
+    READY,
+    StreamPosition,
+    WorkerSetup,
+    receive_order,
+    receive_setup,
+)
+from chistream.service.logs import configure_logging
+from chistream.service.session import ChainModule, Session, SessionCut
+
+_LOG = logging.getLogger(__name__)
+_PR_SET_PDEATHSIG = 1
+
+
+def main(control_fd: int) -> int:
+    """Get ready, wait for a client, serve it.
+
+    Parameters
+    ----------
+    control_fd
+        Inherited end of the control socket.
+
+    Returns
+    -------
+    int
+        Exit status: 0 when the session ended in order, whatever its result, or no client came.
+    """
+    faulthandler.enable()
+    with socket.socket(fileno=control_fd) as control:
+        _die_with_the_supervisor()
+        try:
+            setup = receive_setup(control)
+            chain = _prepare(setup)
+            control.send(READY)
+            order = receive_order(control)
+        except (EOFError, ConnectionError):
+            return 0
+        configure_logging(setup.log_level, order.session)
+        with socket.socket(fileno=order.client_fd) as connection:
+            position = StreamPosition(order.position_fd)
+            session = Session(connection, position, chain, setup.limits, order.session)
+            signal.signal(signal.SIGTERM, _cut)
+            session.run()
+    return 0
+
+
+def _die_with_the_supervisor() -> None:
+    """Have the kernel kill this process when the supervisor ends, however that ends.
+
+    An idle worker would see its control socket close, but one that computes does not look.
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit(0)
+
+
+def _prepare(setup: WorkerSetup) -> ChainModule:
+    """Import what a session needs, so that the client does not wait for it."""
+    sys.path[:] = setup.module_search_path
+    configure_logging(setup.log_level, f"worker {os.getpid()}")
+    return cast("ChainModule", importlib.import_module(setup.chain_module))
+
+
+def _cut(_signal: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SessionCut
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

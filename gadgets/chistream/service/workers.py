@@ -1,0 +1,171 @@
+"""Worker processes as the supervisor sees them."""
+
+import logging
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from chistream.service import control
+from chistream.service.options import ServerOptions
+
+_LOG = logging.getLogger(__name__)
+_FIRST_DELAY, _LONGEST_DELAY = 0.25, 30.0
+
+
+class Worker:
+    """One worker process and the control socket to it.
+
+    The process is started anew rather than forked: nothing of the supervisor, least of all its
+    clients' sockets, is inherited by accident, and libraries with threads see a clean start.
+
+    Parameters
+    ----------
+    options
+        What the worker is to load and to obey.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "chistream.service.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                # Its own session: Ctrl-C in a terminal reaches the supervisor alone, which then
+                # ends its workers in order.
+                start_new_session=True,
+            )
+        self._control = ours
+        control.send_setup(
+            ours,
+            control.WorkerSetup(sys.path, options.chain_module, options.log_level, options.limits),
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """Descriptor that becomes readable when the worker reports or ends."""
+        return self._control.fileno()
+
+    def reports_ready(self) -> bool:
+        """Read the worker's report: True when it is ready, False when it has ended."""
+        try:
+            return self._control.recv(64) == control.READY
+        except ConnectionError:
+            return False
+
+    def serve(self, session: str, client: socket.socket, position_fd: int) -> bool:
+        """Hand a client to the worker; False if it died before it could take it."""
+        try:
+            control.send_order(
+                self._control, control.SessionOrder(session, client.fileno(), position_fd)
+            )
+        except OSError:
+            return False
+        return True
+
+    def terminate(self) -> None:
+        """Ask the worker to end its session with a reason."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self._process.kill()
+
+    def wait(self) -> int:
+        """Take leave of a worker that has ended (or is ending) and return its exit status."""
+        self._control.close()
+        try:
+            return self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            # It closed its control socket but lives: nothing that our worker does.
+            self.kill()
+            return self._process.wait()
+
+
+class WorkerPool:
+    """Workers without a client: those starting and those ready.
+
+    Parameters
+    ----------
+    options
+        What the workers are to load, and how many to keep ready.
+    selector
+        Where to watch their control sockets.
+    on_ready
+        Called when a worker became ready.
+    on_start_failure
+        Called when a worker ended before it was ready.
+    """
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        selector: selectors.BaseSelector,
+        on_ready: Callable[[], None],
+        on_start_failure: Callable[[], None],
+    ) -> None:
+        self._options = options
+        self._selector = selector
+        self._on_ready = on_ready
+        self._on_start_failure = on_start_failure
+        self._starting: list[Worker] = []
+        self._ready: list[Worker] = []
+        self._delay = 0.0
+        self._next_start = 0.0
+
+    def fill(self, n_wanted: int) -> None:
+        """Start workers until this many are ready or starting; after failures, not before time."""
+        missing = n_wanted - len(self._starting) - len(self._ready)
+        if time.monotonic() < self._next_start:
+            return
+        for _ in range(missing):
+            worker = Worker(self._options)
+            self._starting.append(worker)
+            self._selector.register(worker, selectors.EVENT_READ, lambda w=worker: self._news(w))
+
+    def next_start(self) -> float | None:
+        """Monotonic time at which `fill` is worth calling again, None if at any time."""
+        return self._next_start if time.monotonic() < self._next_start else None
+
+    def take(self) -> Worker | None:
+        """Take a ready worker out of the pool; its control socket is no longer watched."""
+        if not self._ready:
+            return None
+        worker = self._ready.pop(0)
+        self._selector.unregister(worker)
+        return worker
+
+    def close(self) -> None:
+        """End every worker of the pool; none has a client, so at once."""
+        for worker in self._starting + self._ready:
+            self._selector.unregister(worker)
+            worker.kill()
+            worker.wait()
+        self._starting, self._ready = [], []
+
+    def _news(self, worker: Worker) -> None:
+        if worker.reports_ready():
+            self._delay = 0.0
+            self._starting.remove(worker)
+            self._ready.append(worker)
+            self._on_ready()
+            return
+        self._selector.unregister(worker)
+        status = worker.wait()
+        if worker in self._ready:
+            _LOG.warning("idle worker %d ended with status %d", worker.pid, status)
+            self._ready.remove(worker)
+            return
+        _LOG.error("worker %d ended with status %d before it was ready", worker.pid, status)
+        self._starting.remove(worker)
+        # A worker that cannot start will not start a moment later either.
+        self._delay = min(max(_FIRST_DELAY, 2 * self._delay), _LONGEST_DELAY)
+        self._next_start = time.monotonic() + self._delay
+        self._on_start_failure()

@@ -1,0 +1,78 @@
+"""Chains that do, at a client's word, what reconstructions do at the worst moment."""
+
+import os
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from chistream.config import Settings
+from chistream.errors import ReconstructionError
+from chistream.stream.header import ScanHeader
+from chistream.stream.messages import (
+    IMAGE_HEAD,
+    Acquisitions,
+    DataType,
+    Image,
+    ImageType,
+    Message,
+    Text,
+    new_head,
+)
+
+_WORDS = {
+    "boom": "an image, then a bug",
+    "count": "the number of readouts as an image's index",
+    "eager": "megabytes of images before a single readout is read",
+    "null": "nothing",
+    "pid": "the worker's process id, then the scan",
+    "refuse": "an image, then a reason",
+    "settings": "the settings it got",
+    "stuck": "computes for ever",
+}
+
+
+def resolve_chain(name: str) -> tuple[str, str | None]:
+    if name in _WORDS:
+        return name, None
+    return "count", f"There is no chain called {name!r}; count runs instead."
+
+
+def run_chain(
+    name: str, _header: ScanHeader, settings: Settings, messages: Iterator[Message]
+) -> Iterator[Message]:
+    if name == "settings":
+        yield Text(f"strength {settings.strength}")
+    if name == "pid":
+        yield Text(f"pid {os.getpid()}")
+    if name == "eager":
+        yield from (_image(index, size=1024) for index in range(16))
+    n_readouts = sum(len(message) for message in messages if isinstance(message, Acquisitions))
+    if name == "null":
+        return
+    yield _image(n_readouts)
+    _misbehave(name)
+
+
+def _misbehave(name: str) -> None:
+    if name == "boom":
+        raise RuntimeError("the secret of line 1")
+    if name == "refuse":
+        raise ReconstructionError("acquisition", "half of k-space is missing: scan again")
+    if name == "stuck":
+        while True:
+            time.sleep(0.01)
+
+
+def _image(index: int, size: int = 4) -> Image:
+    pixels = np.full((1, 1, size, size), index % 4096, np.uint16)
+    head = new_head(
+        IMAGE_HEAD,
+        data_type=DataType.USHORT,
+        image_type=ImageType.MAGNITUDE,
+        matrix_size=(size, size, 1),
+        channels=1,
+        image_index=index,
+        image_series_index=1,
+    )
+    return Image(head, "<ismrmrdMeta></ismrmrdMeta>", pixels)

@@ -1,0 +1,19 @@
+"""A program that embeds the service; its arguments: a file to announce in, options as JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+from chistream.service.options import ServerOptions, SessionLimits
+from chistream.service.server import serve
+
+
+def main(ready_file: str, options: str) -> None:
+    values = json.loads(options)
+    limits = SessionLimits(**values.pop("limits", {}))
+    values.setdefault("chain_module", "fake_chains")
+    serve(ServerOptions(port=0, ready_file=Path(ready_file), limits=limits, **values))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

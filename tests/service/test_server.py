@@ -1,0 +1,652 @@
+"""A service in a process of its own, real sockets, and peers that behave or do not."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from chistream.errors import TruncatedMessage
+from chistream.stream.codec import MessageReader, encode
+from chistream.stream.messages import (
+    ACQUISITION_HEAD,
+    Acquisitions,
+    Close,
+    ConfigFile,
+    ConfigText,
+    Header,
+    Image,
+    Message,
+    Query,
+    Response,
+    Text,
+    new_head,
+)
+
+PROGRAM = Path(__file__).with_name("serve_fake_chains.py")
+PATIENCE = 30.0
+HEADER = Header("""<?xml version="1.0"?>
+<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
+  <experimentalConditions><H1resonanceFrequency_Hz>63870000</H1resonanceFrequency_Hz></experimentalConditions>
+  <encoding>
+    <encodedSpace><matrixSize><x>8</x><y>4</y><z>2</z></matrixSize>
+      <fieldOfView_mm><x>80</x><y>40</y><z>20</z></fieldOfView_mm></encodedSpace>
+    <reconSpace><matrixSize><x>4</x><y>4</y><z>2</z></matrixSize>
+      <fieldOfView_mm><x>40</x><y>40</y><z>20</z></fieldOfView_mm></reconSpace>
+    <encodingLimits/>
+    <trajectory>cartesian</trajectory>
+  </encoding>
+  <sequenceParameters><TE>4.1</TE><TE>8.2</TE></sequenceParameters>
+</ismrmrdHeader>""")
+
+
+def readouts(n: int, n_coils: int = 2, n_samples: int = 8) -> Acquisitions:
+    head = new_head(
+        ACQUISITION_HEAD,
+        number_of_samples=n_samples,
+        active_channels=n_coils,
+        available_channels=n_coils,
+    )
+    samples = np.ones((n, n_coils, n_samples), np.complex64)
+    return Acquisitions(np.repeat(np.array([head]), n), samples, np.zeros((n, n_samples, 0), "f4"))
+
+
+def wire(*messages: Message) -> bytes:
+    return b"".join(piece for message in messages for piece in encode(message))
+
+
+def wait_until(claim: Callable[[], bool], patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
+    while not claim():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def workers_with_clients(service: "Service") -> set[int]:
+    """Return the workers that map the memory file which comes with a client."""
+    return {
+        pid
+        for pid in children_of(service.process.pid)
+        if "chistream-position" in Path(f"/proc/{pid}/maps").read_text()
+    }
+
+
+def is_stalled(peer: "Peer") -> bool:
+    """Tell whether the peer's receive buffer is full, so that its server waits inside a message."""
+    counts = []
+    for _ in range(3):
+        counts.append(
+            int.from_bytes(fcntl.ioctl(peer.socket, termios.FIONREAD, bytes(4)), "little")
+        )
+        time.sleep(0.03)
+    return counts[0] > 100_000 and len(set(counts)) == 1
+
+
+class Service:
+    """A running service."""
+
+    def __init__(self, folder: Path, **options: object) -> None:
+        ready = folder / "ready"
+        self.log_path = folder / "log"
+        self.started = time.monotonic()
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), str(ready), json.dumps(options)], stderr=log
+            )
+        wait_until(lambda: ready.exists() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log
+        host, _, port = ready.read_text().strip().rpartition(":")
+        self.address = (host, int(port))
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+class Peer:
+    """A client that says and hears exactly what the test wants."""
+
+    opened: ClassVar[list["Peer"]] = []
+
+    def __init__(self, service: Service) -> None:
+        self.socket = socket.create_connection(service.address, PATIENCE)
+        self._reader = MessageReader()
+        self._heard: list[Message] = []
+        self.opened.append(self)
+
+    def say(self, *messages: Message) -> None:
+        self.socket.sendall(wire(*messages))
+
+    def begin(self, chain: str) -> None:
+        """Open a scan; the empty settings let its chain start before the first readout."""
+        self.say(ConfigFile(chain), HEADER, Text(""))
+
+    def hear(self) -> Message | None:
+        """Return the next message, None at the end."""
+        while not self._heard:
+            n_bytes = self.socket.recv_into(self._reader.get_buffer())
+            if not n_bytes:
+                self._reader.feed_eof()
+                return next(iter(self._reader), None)
+            self._reader.received(n_bytes)
+            self._heard += self._reader
+        return self._heard.pop(0)
+
+    def hear_all(self) -> list[Message]:
+        """Listen to the end, and hang up."""
+        with self.socket:
+            return list(iter(self.hear, None))
+
+    def hear_pid(self) -> int:
+        text = self.hear()
+        assert isinstance(text, Text)
+        return int(text.text.removeprefix("pid "))
+
+    def scan(self, chain: str, *data: Message) -> list[Message]:
+        """Do a whole session as a well-behaved client does."""
+        self.say(ConfigFile(chain), HEADER, *(data or [readouts(3)]), Close())
+        return self.hear_all()
+
+
+@pytest.fixture(autouse=True)
+def hang_up() -> Iterator[None]:
+    """Close what a test opened, whatever came of it."""
+    yield
+    while Peer.opened:
+        Peer.opened.pop().socket.close()
+
+
+def kinds(messages: list[Message]) -> list[type]:
+    return [type(message) for message in messages]
+
+
+def words(message: Message | None) -> str:
+    assert isinstance(message, Text)
+    return message.text
+
+
+def index(message: Message) -> int:
+    assert isinstance(message, Image)
+    return int(message.head["image_index"])
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for all tests that leave it as they found it."""
+    service = Service(tmp_path_factory.mktemp("service"), spare_workers=2, shutdown_seconds=0.1)
+    yield service
+    status = service.end()
+    assert status == 0
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Start services of one's own."""
+    started: list[Service] = []
+
+    def start_one(**options: object) -> Service:
+        folder = tmp_path / str(len(started))
+        folder.mkdir()
+        started.append(Service(folder, **options))
+        return started[-1]
+
+    yield start_one
+    for service in started:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.wait(PATIENCE)
+
+
+# -- sessions ---------------------------------------------------------------------------------
+
+
+def test_a_scan_is_answered_with_its_images_and_close(service: Service) -> None:
+    heard = Peer(service).scan("count", readouts(3), readouts(4, n_samples=6))
+    assert kinds(heard) == [Image, Close]
+    assert index(heard[0]) == 7
+
+
+def test_an_unknown_chain_is_replaced_with_a_warning(service: Service) -> None:
+    heard = Peer(service).scan("openrecon")
+    assert kinds(heard) == [Text, Image, Close]
+    assert words(heard[0]) == "WARNING  There is no chain called 'openrecon'; count runs instead."
+
+
+def test_a_bug_in_the_chain_costs_neither_the_images_before_nor_the_close(service: Service) -> None:
+    heard = Peer(service).scan("boom")
+    assert kinds(heard) == [Image, Text, Close]
+    assert words(heard[1]).startswith("ERROR    The reconstruction failed")
+
+
+def test_the_traceback_stays_in_the_log_under_the_session_that_the_client_was_told(
+    service: Service,
+) -> None:
+    told = words(Peer(service).scan("boom")[1])
+    session = told.rpartition(" ")[2].rstrip(".")
+    assert "secret" not in told
+    lines = service.log.splitlines()
+    assert any(f"[{session}]" in line and "the session failed" in line for line in lines)
+    assert "RuntimeError: the secret of line 1" in service.log
+
+
+def test_a_scan_that_cannot_be_reconstructed_is_answered_with_the_reason(service: Service) -> None:
+    heard = Peer(service).scan("refuse")
+    assert kinds(heard) == [Image, Text, Close]
+    assert words(heard[1]) == "ERROR    acquisition: half of k-space is missing: scan again"
+
+
+def test_after_a_failure_the_close_waits_for_the_end_of_the_clients_input(
+    service: Service,
+) -> None:
+    peer = Peer(service)
+    peer.say(ConfigFile("count"), Header("<nothing/>"))
+    assert words(peer.hear()).startswith("ERROR    ")
+    peer.say(*[readouts(100)] * 10)
+    peer.socket.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        peer.hear()
+    peer.socket.settimeout(PATIENCE)
+    peer.say(Close())
+    assert kinds(peer.hear_all()) == [Close]
+
+
+def test_a_client_may_send_its_whole_scan_before_it_reads_megabytes_of_images(
+    service: Service,
+) -> None:
+    data = [readouts(64, n_coils=32, n_samples=256)] * 8  # 34 MB against 32 MB of images
+    heard = Peer(service).scan("eager", *data)
+    assert kinds(heard) == [Image] * 17 + [Close]
+    assert index(heard[16]) == 8 * 64
+
+
+def test_two_clients_are_served_at_once(service: Service) -> None:
+    one, other = Peer(service), Peer(service)
+    one.begin("pid")
+    other.begin("pid")
+    assert one.hear_pid() != other.hear_pid()
+    for peer, n in ((other, 5), (one, 6)):
+        peer.say(readouts(n), Close())
+        heard = peer.hear_all()
+        assert kinds(heard) == [Image, Close]
+        assert index(heard[0]) == n
+
+
+def test_a_client_is_served_while_another_computes(service: Service) -> None:
+    computing = Peer(service)
+    computing.begin("stuck")
+    computing.say(readouts(1), Close())
+    assert isinstance(computing.hear(), Image)
+    assert kinds(Peer(service).scan("count")) == [Image, Close]
+
+
+# -- clients that misbehave -------------------------------------------------------------------
+
+
+def test_a_client_that_vanishes_inside_a_readout_ends_its_session_alone(service: Service) -> None:
+    vanishing, staying = Peer(service), Peer(service)
+    vanishing.begin("pid")
+    staying.begin("pid")
+    pid, other_pid = vanishing.hear_pid(), staying.hear_pid()
+    vanishing.socket.sendall(wire(readouts(2))[:-20])
+    vanishing.socket.close()
+    wait_until(lambda: not is_running(pid))
+    assert is_running(other_pid)
+    staying.say(readouts(2), Close())
+    assert kinds(staying.hear_all()) == [Image, Close]
+
+
+def test_a_client_that_resets_the_connection_ends_its_session(service: Service) -> None:
+    peer = Peer(service)
+    peer.begin("pid")
+    pid = peer.hear_pid()
+    peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    peer.socket.close()
+    wait_until(lambda: not is_running(pid))
+
+
+@pytest.mark.parametrize(("n_missing", "n_whole"), [(0, 3), (20, 2)])
+def test_a_client_that_only_ends_its_side_gets_what_its_whole_messages_give(
+    service: Service, n_missing: int, n_whole: int
+) -> None:
+    peer = Peer(service)
+    peer.begin("count")
+    scan = wire(readouts(3))
+    peer.socket.sendall(scan[: len(scan) - n_missing])
+    peer.socket.shutdown(socket.SHUT_WR)
+    heard = peer.hear_all()
+    assert kinds(heard) == [Text, Image, Close]
+    assert words(heard[0]).startswith("WARNING  The scan is incomplete")
+    assert index(heard[1]) == n_whole
+
+
+@pytest.mark.parametrize("opening", [[], [ConfigFile("count")], [ConfigText("qsm")]])
+def test_a_client_that_only_looks_is_answered_with_close(
+    service: Service, opening: list[Message]
+) -> None:
+    peer = Peer(service)
+    peer.say(*opening, Close())
+    assert kinds(peer.hear_all()) == [Close]
+
+
+def test_a_header_without_data_is_a_scan_without_readouts(service: Service) -> None:
+    peer = Peer(service)
+    peer.begin("count")
+    peer.say(Close())
+    heard = peer.hear_all()
+    assert kinds(heard) == [Image, Close]
+    assert index(heard[0]) == 0
+
+
+def test_a_query_is_answered_at_any_time(service: Service) -> None:
+    peer = Peer(service)
+    peer.say(Query(7, "gadgetron::info"))
+    answer = peer.hear()
+    assert isinstance(answer, Response)
+    assert answer.correlation_id == 7
+    assert answer.response.startswith("ChiStream ")
+    peer.say(ConfigFile("count"), Query(8, "what?"))
+    assert peer.hear() == Response(8, "")
+    peer.say(HEADER, Query(9, "what?"), readouts(1), Close())
+    assert kinds(peer.hear_all()) == [Response, Image, Close]
+
+
+@pytest.mark.parametrize(
+    ("rubbish", "reason"), [(b"\xd2\x04", "1234"), (b"GET / HTTP/1.1\r\n\r\n", "")]
+)
+def test_what_is_no_mrd_is_refused_with_a_reason(
+    service: Service, rubbish: bytes, reason: str
+) -> None:
+    peer = Peer(service)
+    peer.socket.sendall(rubbish + bytes(100_000))
+    heard = peer.hear_all()
+    assert kinds(heard) == [Text, Close]
+    assert words(heard[0]).startswith("ERROR    ")
+    assert reason in words(heard[0])
+
+
+def test_an_unknown_id_after_good_data_ends_the_session_with_a_reason(service: Service) -> None:
+    peer = Peer(service)
+    peer.begin("count")
+    peer.socket.sendall(wire(readouts(2)) + b"\x06\x04" + bytes(100))
+    heard = peer.hear_all()
+    assert kinds(heard) == [Text, Close]
+    assert "1030" in words(heard[0])
+
+
+def test_data_before_the_header_are_refused_and_the_client_is_heard_out(service: Service) -> None:
+    peer = Peer(service)
+    peer.say(ConfigFile("count"), readouts(2))
+    assert words(peer.hear()).startswith("ERROR    ")
+    peer.say(HEADER, readouts(2), Close())
+    assert kinds(peer.hear_all()) == [Close]
+
+
+# -- settings ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        [ConfigFile("settings"), HEADER, Text('{"parameters": {"strength": "0.25"}}')],
+        [ConfigText('{"chain": "settings", "parameters": {"strength": 0.25}}'), HEADER],
+        [
+            ConfigText('{"chain": "settings", "parameters": {"strength": 7}}'),
+            HEADER,
+            Text('{"parameters": {"strength": 0.25}}'),
+        ],
+        [
+            ConfigText(
+                '<configuration><stream><external><execute name="chistream.gadgetron" '
+                'target="settings" type="python"/><configuration><property name="strength" '
+                'value="0.25"/></configuration></external></stream></configuration>'
+            ),
+            HEADER,
+        ],
+    ],
+)
+def test_settings_reach_the_chain(service: Service, opening: list[Message]) -> None:
+    peer = Peer(service)
+    peer.say(*opening, readouts(1), Text("the patient coughed"), Close())
+    heard = peer.hear_all()
+    assert kinds(heard) == [Text, Image, Close]
+    assert words(heard[0]) == "strength 0.25"
+
+
+@pytest.mark.parametrize("settings", ['{"parameters": ', '{"parameters": {"strength": -1}}'])
+def test_wrong_settings_are_refused_rather_than_replaced(service: Service, settings: str) -> None:
+    heard = Peer(service).scan("count", Text(settings), readouts(2))
+    assert kinds(heard) == [Text, Close]
+    assert words(heard[0]).startswith("ERROR    ")
+
+
+def test_a_setting_of_another_product_is_ignored_with_a_warning(service: Service) -> None:
+    settings = '{"parameters": {"config": "openrecon", "shoesize": 43}}'
+    heard = Peer(service).scan("count", Text(settings), readouts(2))
+    assert kinds(heard) == [Text, Image, Close]
+    assert "shoesize" in words(heard[0])
+    assert "config" not in words(heard[0])
+
+
+def test_what_the_client_writes_is_not_in_the_log(service: Service) -> None:
+    header = Header(
+        HEADER.xml.replace(
+            "<encoding>",
+            "<subjectInformation><patientName>Doe^Jane</patientName></subjectInformation><encoding>",
+        )
+    )
+    peer = Peer(service)
+    peer.say(ConfigFile("count"), header, readouts(1), Text("Doe^Jane coughed"), Close())
+    assert kinds(peer.hear_all()) == [Image, Close]
+    wait_until(lambda: "1 readouts in" in service.log)
+    assert "Doe" not in service.log
+
+
+# -- workers that die -------------------------------------------------------------------------
+
+
+def test_the_client_of_a_killed_worker_is_told_and_others_are_not_touched(
+    service: Service,
+) -> None:
+    struck, other = Peer(service), Peer(service)
+    struck.begin("pid")
+    other.begin("pid")
+    struck.say(readouts(2))
+    os.kill(struck.hear_pid(), signal.SIGKILL)
+    heard = struck.hear_all()
+    assert kinds(heard) == [Text, Close]
+    assert words(heard[0]).startswith("ERROR    The reconstruction stopped")
+    other.hear_pid()
+    other.say(readouts(4), Close())
+    assert kinds(other.hear_all()) == [Image, Close]
+
+
+def test_nothing_is_written_behind_half_an_image(service: Service) -> None:
+    before = workers_with_clients(service)
+    peer = Peer(service)
+    peer.begin("eager")
+    wait_until(lambda: is_stalled(peer))
+    (pid,) = workers_with_clients(service) - before
+    os.kill(pid, signal.SIGKILL)
+    heard: list[Message] = []
+    with pytest.raises(TruncatedMessage):
+        heard.extend(iter(peer.hear, None))
+    assert set(kinds(heard)) <= {Image}
+
+
+def test_a_supervisor_at_rest_uses_no_processor(service: Service) -> None:
+    pid = service.process.pid
+    Peer(service).scan("count")
+    wait_until(lambda: len(children_of(pid)) >= 2)
+    before, start = cpu_seconds(pid), time.monotonic()
+    wait_until(lambda: time.monotonic() - start > 0.5)
+    assert cpu_seconds(pid) - before < 0.1
+
+
+def test_a_service_whose_workers_cannot_start_says_so_and_does_not_spin(
+    start: Callable[..., Service],
+) -> None:
+    service = start(chain_module="no_such_module")
+    heard = Peer(service).hear_all()
+    assert kinds(heard) == [Text, Close]
+    assert "cannot start its workers" in words(heard[0])
+    assert service.log.count("before it was ready") <= 3
+    assert service.end() == 0
+
+
+# -- limits -----------------------------------------------------------------------------------
+
+
+def test_a_client_beyond_the_limit_waits_until_another_has_left(
+    start: Callable[..., Service],
+) -> None:
+    service = start(max_sessions=1, spare_workers=2)
+    first, second = Peer(service), Peer(service)
+    first.begin("pid")
+    first.hear_pid()
+    second.begin("pid")
+    second.socket.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        second.hear()
+    first.say(Close())
+    assert kinds(first.hear_all()) == [Image, Close]
+    second.socket.settimeout(PATIENCE)
+    second.hear_pid()
+
+
+def test_a_silent_client_and_one_that_never_reads_are_let_go(start: Callable[..., Service]) -> None:
+    service = start(limits={"idle_seconds": 0.3, "delivery_seconds": 0.3}, linger_seconds=0.1)
+    silent = Peer(service)
+    silent.begin("count")
+    heard = silent.hear_all()
+    assert kinds(heard) == [Text, Close]
+    assert words(heard[0]) == "ERROR    no data came for 0.3 s"
+    unread = Peer(service)
+    unread.begin("eager")
+    wait_until(lambda: "takes no more" in service.log)
+    wait_until(lambda: not workers_with_clients(service))
+
+
+# -- start and end ----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_it_listens_within_a_second_of_its_start(start: Callable[..., Service]) -> None:
+    # The best of three: the machine that runs this test has other work, too.
+    waits = []
+    for _ in range(3):
+        service = start(spare_workers=0)
+        waits.append(time.monotonic() - service.started)
+        assert service.end() == 0
+    assert min(waits) < 1.0
+
+
+def test_it_announces_where_it_listens(service: Service) -> None:
+    assert f"listening on 127.0.0.1:{service.address[1]}" in service.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_an_idle_service_cleanly(
+    start: Callable[..., Service], number: signal.Signals
+) -> None:
+    service = start()
+    wait_until(lambda: bool(children_of(service.process.pid)))
+    workers = children_of(service.process.pid)
+    assert service.end(number) == 0
+    assert not any(map(is_running, workers))
+    with socket.create_server(service.address):
+        pass  # the port is free
+
+
+def test_at_the_end_running_scans_are_finished_and_endless_ones_cut_with_a_reason(
+    start: Callable[..., Service],
+) -> None:
+    service = start(shutdown_seconds=1.0, spare_workers=2)
+    stuck, finishing = Peer(service), Peer(service)
+    stuck.begin("stuck")
+    stuck.say(readouts(1), Close())
+    assert isinstance(stuck.hear(), Image)
+    finishing.begin("pid")
+    finishing.hear_pid()
+    service.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "shutting down" in service.log)
+    with pytest.raises(ConnectionRefusedError):
+        Peer(service)
+    finishing.say(readouts(2), Close())
+    assert kinds(finishing.hear_all()) == [Image, Close]
+    heard = stuck.hear_all()
+    assert kinds(heard) == [Text, Close]
+    assert "shutting down" in words(heard[0])
+    assert service.process.wait(PATIENCE) == 0
+
+
+def test_a_second_signal_cuts_at_once(start: Callable[..., Service]) -> None:
+    service = start(shutdown_seconds=3600.0)
+    stuck = Peer(service)
+    stuck.begin("stuck")
+    stuck.say(readouts(1), Close())
+    assert isinstance(stuck.hear(), Image)
+    service.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "shutting down" in service.log)
+    service.process.send_signal(signal.SIGTERM)
+    assert kinds(stuck.hear_all()) == [Text, Close]
+    assert service.process.wait(PATIENCE) == 0
+
+
+def test_a_worker_that_does_not_obey_is_killed_at_the_end(start: Callable[..., Service]) -> None:
+    service = start(shutdown_seconds=0.0)
+    peer = Peer(service)
+    peer.begin("pid")
+    pid = peer.hear_pid()
+    os.kill(pid, signal.SIGSTOP)
+    service.process.send_signal(signal.SIGTERM)
+    heard = peer.hear_all()
+    assert kinds(heard) == [Text, Close]
+    assert service.process.wait(PATIENCE) == 0
+    assert not is_running(pid)
+
+
+def test_workers_do_not_outlive_their_supervisor(start: Callable[..., Service]) -> None:
+    service = start(spare_workers=1)
+    computing = Peer(service)
+    computing.begin("stuck")
+    computing.say(readouts(1), Close())
+    assert isinstance(computing.hear(), Image)
+    wait_until(lambda: len(children_of(service.process.pid)) == 2)
+    workers = children_of(service.process.pid)
+    service.process.kill()
+    service.process.wait(PATIENCE)
+    wait_until(lambda: not any(map(is_running, workers)))
+    with contextlib.suppress(ConnectionResetError):
+        assert computing.hear_all() == []
