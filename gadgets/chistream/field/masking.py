@@ -40,7 +40,8 @@ def estimate_mask(
     relative_threshold
         Smallest magnitude accepted, as a part of the level of the tissue around, in [0, 1).
     min_quality
-        Smallest phase quality accepted, the mean of 3x3x3 voxels of `phase_quality`, in [0, 1).
+        Smallest phase quality accepted, the mean of 3x3x3 voxels of `phase_quality` weighted
+        by magnitude, in [0, 1).
     min_region
         Smallest region kept, as a part of the largest; 0 keeps all.
     max_hole
@@ -62,7 +63,7 @@ def estimate_mask(
         noise_sd = estimate_noise(train)
     signal = (magnitude > noise_factor * noise_sd) & (magnitude > 0)
     level = tissue_level(magnitude, signal)
-    quality = ndimage.uniform_filter(phase_quality(train, times), 3, mode="nearest")
+    quality = _smoothed(phase_quality(train, times), magnitude)
     coherent = (magnitude > relative_threshold * level) & (quality > min_quality)
     mask = signal & (coherent | (magnitude > _BRIGHT * level))
     mask = fill_holes(keep_regions(mask, min_region), max_hole)
@@ -71,6 +72,14 @@ def estimate_mask(
             STAGE, f"no voxel has signal: brightest {magnitude.max():.3g}, noise {noise_sd:.3g}"
         )
     return mask
+
+
+def _smoothed(quality: RealArray, magnitude: RealArray) -> RealArray:
+    """Average over 3x3x3 voxels, weighted by magnitude: air beside the skin says nothing of it."""
+    total = ndimage.uniform_filter(magnitude.astype(np.float64), 3, mode="nearest")
+    weighted = ndimage.uniform_filter(quality * magnitude.astype(np.float64), 3, mode="nearest")
+    smoothed: RealArray = weighted / np.maximum(total, np.finfo(float).tiny)
+    return smoothed
 
 
 def tissue_level(magnitude: RealArray, signal: Mask) -> RealArray:

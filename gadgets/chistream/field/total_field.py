@@ -97,7 +97,7 @@ def estimate_field(
     train, times = check_train(echoes, TE)
     if mask is None:
         mask = estimate_mask(train, times, noise_sd=noise_sd)
-    mask = check_mask(mask & train.any(axis=0), train)
+    mask = check_mask(check_mask(mask, train) & train.any(axis=0), train)
     fit = fit_echoes(train, times, mask, noise_sd=noise_sd)
     return FieldMaps(
         frequency=fit.frequency,

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from chistream.arrays import ComplexArray, IntArray, Mask, RealArray, size_of
+from chistream.arrays import ComplexArray, IntArray, Mask, RealArray
 from chistream.field.echo_train import Lag, check_mask, check_train, lags
-from chistream.field.quality import edge_weights, mean_of_edges, weigh_edges
+from chistream.field.growing import unwrap_in_space
+from chistream.field.quality import edge_weights, weigh_edges
 from chistream.physics.compiled import compiled
 
 _TWO_PI = 2 * math.pi
-_N_BINS = 255
 _MAX_TURNS = 3
 _CLEAR_COHERENCE = 0.05
 
@@ -111,7 +111,7 @@ def unwrap_field(echoes: ComplexArray, TE: RealArray, mask: Mask) -> RealArray:
     magnitude = np.sqrt(np.mean(np.abs(echoes) ** 2, axis=0))
     weights = edge_weights(echoes, TE, magnitude, mask)
     labels, n_regions = ndimage.label(mask)
-    unwrapped = _unwrap_in_space(np.angle(product), weights, mask, labels, n_regions)
+    unwrapped = unwrap_in_space(np.angle(product), weights, labels, n_regions)
 
     frequency = np.zeros(mask.shape)
     start = unwrapped[mask] / (_TWO_PI * groups[0].spacing)
@@ -131,28 +131,11 @@ def _unwrap_offset(
     offset = np.angle(remainder)
     labels, n_regions = ndimage.label(mask)
     weights = weigh_edges(offset, np.abs(remainder), mask)
-    unwrapped = _unwrap_in_space(offset, weights, mask, labels, n_regions)
+    unwrapped = unwrap_in_space(offset, weights, labels, n_regions)
     medians = _weighted_medians(
         unwrapped[mask], np.abs(remainder[mask]), labels[mask] - 1, n_regions
     )
     unwrapped[mask] -= _TWO_PI * np.rint(medians / _TWO_PI)[labels[mask] - 1]
-    return unwrapped
-
-
-def _unwrap_in_space(
-    phase: RealArray, weights: RealArray, mask: Mask, labels: IntArray, n_regions: int
-) -> RealArray:
-    """Unwrap one image; every region grows from its best voxel."""
-    quality = np.where(mask, mean_of_edges(weights), -1.0)
-    places = ndimage.maximum_position(quality, labels, np.arange(1, n_regions + 1))
-    seeds = np.ravel_multi_index(tuple(np.transpose(places)), mask.shape)
-    # 1 is the best bin, 255 the worst, 0 no edge: every voxel of a region is reached.
-    bins = np.where(weights < 0, 0, 1 + (1 - weights) * (_N_BINS - 1)).astype(np.uint8)
-    nz, ny, nx = size_of(phase)
-    turns = grow_regions(
-        phase.ravel().astype(np.float64), bins.reshape(-1, 3), seeds, (ny * nx, nx, 1)
-    )
-    unwrapped: RealArray = phase + _TWO_PI * turns.reshape(nz, ny, nx)
     return unwrapped
 
 
@@ -217,68 +200,6 @@ def _flattened(groups: list[Lag]) -> tuple[IntArray, IntArray, RealArray]:
     pairs = np.concatenate([lag.pairs for lag in groups])
     ends = np.cumsum([len(lag.pairs) for lag in groups])
     return pairs, ends, np.array([lag.spacing for lag in groups])
-
-
-@compiled
-def grow_regions(
-    phase: RealArray, bins: IntArray, seeds: IntArray, strides: tuple[int, int, int]
-) -> IntArray:
-    """Grow all regions at once, always over the best edge at hand; return the turns to add."""
-    first = np.full(_N_BINS + 1, -1, dtype=np.int32)
-    following = np.empty(bins.size, dtype=np.int32)
-    reached = np.zeros(phase.size, dtype=np.bool_)
-    turns = np.zeros(phase.size, dtype=np.int32)
-    best = _N_BINS + 1
-    for seed in seeds:
-        reached[seed] = True
-        best = min(best, queue_edges(seed, bins, strides, reached, first, following))
-    while best <= _N_BINS:
-        edge = first[best]
-        if edge < 0:
-            best += 1
-            continue
-        first[best] = following[edge]
-        source = edge // 3
-        target = source + strides[edge % 3]
-        if reached[source] and reached[target]:
-            continue
-        if reached[target]:
-            source, target = target, source
-        step = (phase[source] - phase[target]) / _TWO_PI
-        turns[target] = turns[source] + math.floor(step + 0.5)
-        reached[target] = True
-        best = min(best, queue_edges(target, bins, strides, reached, first, following))
-    return turns
-
-
-@compiled
-def queue_edges(
-    voxel: int,
-    bins: IntArray,
-    strides: tuple[int, int, int],
-    reached: Mask,
-    first: IntArray,
-    following: IntArray,
-) -> int:
-    """Queue the edges from a voxel to those not reached yet; return the best bin among them."""
-    best = _N_BINS + 1
-    for axis in range(3):
-        ahead, behind = voxel, voxel - strides[axis]
-        if bins[ahead, axis] > 0 and not reached[ahead + strides[axis]]:
-            best = min(best, queue_edge(ahead, axis, bins, first, following))
-        if behind >= 0 and bins[behind, axis] > 0 and not reached[behind]:
-            best = min(best, queue_edge(behind, axis, bins, first, following))
-    return best
-
-
-@compiled
-def queue_edge(voxel: int, axis: int, bins: IntArray, first: IntArray, following: IntArray) -> int:
-    """Put one edge in front of its bin; return the bin."""
-    edge = 3 * voxel + axis
-    place = int(bins[voxel, axis])
-    following[edge] = first[place]
-    first[place] = edge
-    return place
 
 
 @compiled
