@@ -19,7 +19,6 @@ _CGS_TO_SI = 4 * math.pi
 _PPB_PER_PPM = 1000.0
 
 _NOT_GIVEN = {
-    "delta_chi_ppb": "No susceptibility difference between blood pools was measured.",
     "delta_chi_se_ppb": "No standard error of the susceptibility difference was measured.",
     "hematocrit": "No haematocrit was given; none is assumed.",
     "arterial_saturation": "No arterial saturation was given.",
@@ -152,6 +151,7 @@ def saturation_difference(
     hematocrit_se: float | None = None,
     arterial_saturation: float | None = None,
     arterial_saturation_se: float | None = None,
+    no_difference_reason: str = "No susceptibility difference between blood pools was measured.",
 ) -> Oximetry:
     r"""Convert a susceptibility difference between blood pools to an oxygen saturation difference.
 
@@ -175,6 +175,8 @@ def saturation_difference(
         Saturation of the arterial pool, from an oximeter, as a fraction in (0, 1].
     arterial_saturation_se
         Its standard error, a fraction, >= 0; None takes it as exact.
+    no_difference_reason
+        Why ``delta_chi_ppb`` is None.
 
     Returns
     -------
@@ -241,7 +243,13 @@ def saturation_difference(
         se_covers=_covered(delta_se, hematocrit_se, chosen, arterial_saturation_se),
         flags=(*_hematocrit_flags(hematocrit), *_saturation_flags(delta, venous)),
         null_reasons=_null_reasons(
-            delta_chi_ppb, delta_chi_se_ppb, hematocrit, arterial_saturation
+            {
+                "delta_chi_ppb": delta_chi_ppb,
+                "delta_chi_se_ppb": delta_chi_se_ppb,
+                "hematocrit": hematocrit,
+                "arterial_saturation": arterial_saturation,
+            },
+            no_difference_reason,
         ),
     )
 
@@ -324,19 +332,9 @@ def _saturation_flags(delta: float | None, venous: float | None) -> tuple[str, .
     return tuple(flags)
 
 
-def _null_reasons(
-    delta_chi_ppb: float | None,
-    delta_chi_se_ppb: float | None,
-    hematocrit: float | None,
-    arterial_saturation: float | None,
-) -> dict[str, str]:
-    given = {
-        "delta_chi_ppb": delta_chi_ppb,
-        "delta_chi_se_ppb": delta_chi_se_ppb,
-        "hematocrit": hematocrit,
-        "arterial_saturation": arterial_saturation,
-    }
-    missing = {name: _NOT_GIVEN[name] for name, value in given.items() if value is None}
+def _null_reasons(given: dict[str, float | None], no_difference_reason: str) -> dict[str, str]:
+    texts = {"delta_chi_ppb": no_difference_reason, **_NOT_GIVEN}
+    missing = {name: texts[name] for name, value in given.items() if value is None}
     derived = {
         name: " ".join(missing[need] for need in needs if need in missing)
         for name, needs in _NEEDS.items()

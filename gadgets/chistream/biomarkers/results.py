@@ -102,18 +102,24 @@ class Gating(_Model):
     method
         What decided: navigator.
     efficiency
-        Accepted part of the scan, in [0, 1].
+        Accepted part of the heartbeats, in [0, 1].
     window_mm
-        Displacements accepted, lowest and highest [mm].
-    n_accepted, n_rejected
-        Heartbeats (navigator readings) kept and thrown away.
+        Full width of the acceptance window around end-expiration [mm].
+    n_heartbeats, n_accepted
+        Heartbeats measured, and those within the window.
+    drift_mm
+        How far end-expiration moved during the scan [mm]; None if too short to tell.
+    filled_from_rejected
+        Lines that only rejected heartbeats measured.
     """
 
     method: str
     efficiency: Annotated[float, Field(ge=0, le=1)]
-    window_mm: tuple[float, float]
+    window_mm: Annotated[float, Field(gt=0)]
+    n_heartbeats: Annotated[int, Field(ge=0)]
     n_accepted: Annotated[int, Field(ge=0)]
-    n_rejected: Annotated[int, Field(ge=0)]
+    drift_mm: float | None = None
+    filled_from_rejected: Annotated[int, Field(ge=0)] = 0
 
 
 class ChiStreamResults(_Model):
@@ -235,11 +241,8 @@ def collect_results(
         **(oximetry.null_reasons if oximetry else {}),
         **(null_reasons or {}),
     }
-    reasons = {
-        name: known.get(name, f"The chain {chain} measured no blood pools.")
-        for name in _NULLABLE
-        if fields[name] is None
-    }
+    general = known.get("delta_chi_ppb", f"The chain {chain} measured no blood pools.")
+    reasons = {name: known.get(name, general) for name in _NULLABLE if fields[name] is None}
     return ChiStreamResults(**fields, quality=quality, null_reasons=reasons)
 
 
