@@ -30,7 +30,6 @@ from chistream.stream.messages import (
 )
 
 N_CASES = 100_000
-SECONDS = 20
 
 
 def readouts(n: int, n_coils: int, n_samples: int, dimensions: int) -> Acquisitions:
@@ -61,15 +60,19 @@ POINTED = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 127, 128, 254, 255, 0xF0, 0xFE, 0
 """Bytes that make lengths, ids and types of their own, beside random ones."""
 
 
-def mutated(stream: npt.NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """Overwrite, drop, double or cut off some bytes, mostly where heads begin."""
+def mutated(stream: npt.NDArray[np.uint8], dice: npt.NDArray[np.uint32]) -> bytes:
+    """Overwrite, drop, double or cut off some bytes, mostly where heads begin.
+
+    The dice, eight random numbers, decide what.
+    """
     damaged = stream.copy()
-    spread = len(damaged) if rng.random() < 0.5 else min(len(damaged), 60)
-    at = rng.integers(0, spread, rng.integers(1, 5))
-    damaged[at] = POINTED[at % 16] if rng.random() < 0.5 else rng.integers(0, 256, len(at))
+    spread = len(damaged) if dice[0] % 2 else min(len(damaged), 60)
+    at = dice[1 : 2 + dice[1] % 4] % spread
+    values = dice[4 : 4 + len(at)]
+    damaged[at] = POINTED[values % len(POINTED)] if dice[0] % 3 else values % 256
     content = damaged.tobytes()
-    cut, end = sorted(int(i) for i in rng.integers(0, len(content) + 1, 2))
-    match rng.integers(0, 4):
+    cut, end = sorted(int(number) % (len(content) + 1) for number in dice[2:4])
+    match dice[0] % 5:
         case 0:
             return content[:end]
         case 1:
@@ -104,13 +107,14 @@ def test_damaged_streams_never_hang_and_never_raise_anything_else() -> None:
         np.frombuffer(b"".join(itertools.chain(*map(encode, messages))), np.uint8)
         for messages in STREAMS
     ]
+    dice = rng.integers(0, 2**32, (N_CASES, 8), np.uint32)
     outcomes: dict[str, int] = {}
     longest = 0.0
     start = time.perf_counter()
     for n in range(N_CASES):
-        content = mutated(streams[n % len(streams)], rng)
+        content = mutated(streams[n % len(streams)], dice[n])
         before = time.perf_counter()
-        result = outcome(content, int(rng.integers(0, len(content) + 1)))
+        result = outcome(content, int(dice[n, 7]) % (len(content) + 1))
         longest = max(longest, time.perf_counter() - before)
         outcomes[result] = outcomes.get(result, 0) + 1
     seconds = time.perf_counter() - start
@@ -125,8 +129,8 @@ def test_damaged_streams_keep_no_memory() -> None:
     stream = np.frombuffer(b"".join(itertools.chain(*map(encode, STREAMS[2]))), np.uint8)
     tracemalloc.start()
     try:
-        for _ in range(300):
-            content = mutated(stream, rng)
+        for dice in rng.integers(0, 2**32, (300, 8), np.uint32):
+            content = mutated(stream, dice)
             outcome(content, len(content) // 2)
         kept, _ = tracemalloc.get_traced_memory()
     finally:
