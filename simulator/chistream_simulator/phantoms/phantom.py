@@ -1,0 +1,126 @@
+"""What every phantom offers to the scanner."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from chistream.arrays import RealArray
+from chistream.physics.constants import PPB_PER_PPM
+from chistream.physics.geometry import Geometry
+from chistream_simulator.blood import blood_r2star
+from chistream_simulator.case import Case
+from chistream_simulator.phantoms.scene import Part, Scene, TissueValues, blank_scene
+from chistream_simulator.phantoms.shapes import Point, Shape
+from chistream_simulator.tissues import Tissue, tissue_table
+
+
+@dataclass(frozen=True)
+class PencilBeam:
+    """A navigator's column along S: its middle in the patient and its radius [mm]."""
+
+    centre: Point
+    radius: float
+
+
+class Phantom(ABC):
+    """An object made of solids, and its field.
+
+    Parameters
+    ----------
+    parts
+        Solids in the order of painting.
+    values
+        ``chi`` [ppm], ``amplitude`` and ``r2star`` [1/s] of every tissue.
+    surroundings
+        Tissue outside of all solids.
+    body
+        A solid beyond which there is no signal.
+    pools
+        Labels whose chi a user would measure.
+    focus
+        Labels that the shim and the signal-to-noise ratio refer to.
+    """
+
+    def __init__(
+        self,
+        parts: tuple[Part, ...],
+        values: TissueValues,
+        *,
+        surroundings: str,
+        body: Shape,
+        pools: tuple[str, ...],
+        focus: tuple[str, ...],
+    ) -> None:
+        self.parts = parts
+        self.values = values
+        self.surroundings = surroundings
+        self.body = body
+        self.pools = pools
+        self.focus = focus
+
+    def scene(self, geometry: Geometry, descent: float = 0.0) -> Scene:
+        """Paint the object on a grid.
+
+        Parameters
+        ----------
+        geometry
+            Any grid.
+        descent
+            How far the diaphragm has gone down [mm].
+
+        Returns
+        -------
+        Scene
+            With the quantities ``chi`` [ppm], ``amplitude`` and ``r2star`` [1/s].
+        """
+        blank = blank_scene(geometry, self.values[self.surroundings])
+        return blank.paint(self.parts, self.values, descent)
+
+    @abstractmethod
+    def field(self, geometry: Geometry, descent: float = 0.0) -> RealArray:
+        """Field ``(z, y, x)`` float32 relative to B0 [ppm], unshimmed."""
+
+    @abstractmethod
+    def local_field(self, geometry: Geometry) -> RealArray:
+        """Field ``(z, y, x)`` [ppm] of the sources that give signal inside the grid, at rest.
+
+        What is background depends on the region that a person calls local; here it is everything
+        outside the grid, and the tissues inside it that give hardly any signal.
+        """
+
+    @property
+    def beam(self) -> PencilBeam:
+        """Where a navigator looks at the diaphragm."""
+        raise ValueError("this phantom has no diaphragm to navigate on")
+
+
+def tissue_values(case: Case) -> dict[str, dict[str, float]]:
+    """Look up what the scan sees of each tissue.
+
+    Parameters
+    ----------
+    case
+        Field strength, sequence, blood and overrides.
+
+    Returns
+    -------
+    dict
+        ``chi`` [ppm], ``amplitude`` and ``r2star`` [1/s], by tissue. ``blood`` of the table comes
+        twice, as ``arterial_blood`` and as ``venous_blood``.
+    """
+    table = tissue_table(case.tissues)
+    blood = table.pop("blood")
+    values = {name: _seen(tissue, case, tissue.r2star(case.B0)) for name, tissue in table.items()}
+    for name, drop in (("arterial_blood", 0.0), ("venous_blood", case.delta_saturation)):
+        saturation = case.arterial_saturation - drop
+        r2star = blood_r2star(case.hematocrit, saturation, case.B0)
+        values[name] = _seen(blood, case, r2star)
+        fresh = blood.proton_density * math.sin(math.radians(case.flip_angle))
+        values[name]["amplitude"] += case.inflow * (fresh - values[name]["amplitude"])
+    values["venous_blood"]["chi"] += case.rv_lv_difference / PPB_PER_PPM
+    return values
+
+
+def _seen(tissue: Tissue, case: Case, r2star: float) -> dict[str, float]:
+    amplitude = tissue.amplitude(case.B0, case.TR, case.flip_angle)
+    return {"chi": tissue.chi, "amplitude": amplitude, "r2star": r2star}

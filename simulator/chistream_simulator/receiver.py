@@ -1,0 +1,134 @@
+"""Receiver noise: coloured between coils, and shaped by the receiver's filter."""
+
+from functools import lru_cache
+
+import numpy as np
+import scipy.fft
+
+from chistream.arrays import ComplexArray, RealArray
+
+
+def coil_covariance(n_coils: int, correlation: float, rng: np.random.Generator) -> ComplexArray:
+    r"""Make up the noise covariance of an array, of mean variance 1.
+
+    .. math:: \Psi_{jk} = g_j g_k \, \rho^{|j - k|} e^{i \varphi (j - k)}
+
+    Parameters
+    ----------
+    n_coils
+        Number of coils.
+    correlation
+        Correlation of neighbours, in [0, 1).
+    rng
+        For the gains g, which differ by some 20 %, and the phase.
+
+    Returns
+    -------
+    ComplexArray
+        Hermitian, positive definite ``(coils, coils)``.
+    """
+    gains = 1 + 0.2 * np.clip(rng.standard_normal(n_coils), -2, 2)
+    gains /= np.sqrt(np.mean(gains**2))
+    steps = np.subtract.outer(np.arange(n_coils), np.arange(n_coils))
+    phase = np.exp(1j * rng.uniform(-np.pi, np.pi) * steps)
+    return np.asarray(
+        np.outer(gains, gains) * correlation ** np.abs(steps) * phase, dtype=np.complex128
+    )
+
+
+def combined_snr(csm: ComplexArray, covariance: ComplexArray) -> RealArray:
+    """Signal-to-noise ratio of an optimally combined unit signal.
+
+    Parameters
+    ----------
+    csm
+        Sensitivities ``(coils, ...)``.
+    covariance
+        Noise covariance ``(coils, coils)`` of complex samples.
+
+    Returns
+    -------
+    RealArray
+        Signal over the standard deviation of the real part, in the shape of the rest of `csm`.
+    """
+    flat = csm.reshape(len(csm), -1)
+    power = np.einsum("cn,cn->n", flat.conj(), np.linalg.solve(covariance, flat)).real
+    # A complex sample has its variance in two parts; the image's real part has half of it.
+    result: RealArray = np.sqrt(2 * power).reshape(csm.shape[1:])
+    return result
+
+
+class Receiver:
+    """Noise of an array behind its receivers' filters.
+
+    Parameters
+    ----------
+    covariance
+        Covariance ``(coils, coils)`` of complex samples at the reference dwell time, as seen in
+        the flat part of the filter.
+    dwell_time
+        The reference [s].
+    bandwidth_ratio
+        Equivalent noise bandwidth of the filter relative to the sampled bandwidth, > 2/3.
+    rng
+        Where chance comes from.
+    """
+
+    def __init__(
+        self,
+        covariance: ComplexArray,
+        dwell_time: float,
+        bandwidth_ratio: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self._colour = np.linalg.cholesky(covariance).astype(np.complex64)
+        self._dwell_time = dwell_time
+        self._ratio = bandwidth_ratio
+        self._rng = rng
+
+    def noise(self, n_readouts: int, n_samples: int, dwell_time: float) -> ComplexArray:
+        """Draw noise readouts.
+
+        Parameters
+        ----------
+        n_readouts, n_samples
+            How many.
+        dwell_time
+            Time between their samples [s]; the variance goes with its inverse.
+
+        Returns
+        -------
+        ComplexArray
+            Noise ``(readouts, coils, samples)`` complex64.
+        """
+        shape = (n_readouts, len(self._colour), n_samples)
+        white = self._rng.standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+        response = filter_response(n_samples, self._ratio)
+        if self._ratio < 1:
+            white = scipy.fft.ifft(scipy.fft.fft(white) * response, overwrite_x=True)
+        scale = np.sqrt(self._dwell_time / dwell_time / 2)
+        noise: ComplexArray = (self._colour * np.float32(scale)) @ white
+        return noise
+
+
+@lru_cache(maxsize=8)
+def filter_response(n_samples: int, bandwidth_ratio: float) -> RealArray:
+    """Amplitude of the receiver's filter over the sampled band, in unshifted FFT order.
+
+    Parameters
+    ----------
+    n_samples
+        Samples of a readout.
+    bandwidth_ratio
+        Equivalent noise bandwidth: mean of the squared response, in (2/3, 1].
+
+    Returns
+    -------
+    RealArray
+        Response ``(samples,)``: 1 over the middle, which holds the middle half of the band, and
+        a straight slope to 0 at its edges.
+    """
+    flat = 0.75 * (bandwidth_ratio - 1 / 3)  # 2 flat + 2 (1/2 - flat) / 3 = ratio
+    frequency = np.abs(np.fft.fftfreq(n_samples))
+    slope = (0.5 - frequency) / max(0.5 - flat, 1e-6)
+    return np.where(frequency <= flat, 1.0, np.clip(slope, 0.0, 1.0)).astype(np.float32)

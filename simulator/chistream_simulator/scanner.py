@@ -1,0 +1,235 @@
+"""The scanner: a case becomes MRD messages, in the order in which a scan makes them."""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+
+from chistream.arrays import ComplexArray, IntArray, RealArray
+from chistream.stream.messages import Acquisitions, Header, Message, Waveform
+from chistream_simulator.case import Case
+from chistream_simulator.header import ScanDescription, header_xml
+from chistream_simulator.imaging import Imaging
+from chistream_simulator.navigator import NAVIGATOR_DWELL, Navigator
+from chistream_simulator.phantoms.library import make_phantom
+from chistream_simulator.readouts import Flag, HeadWriter, set_lines
+from chistream_simulator.receiver import Receiver, coil_covariance, combined_snr
+from chistream_simulator.schedule import START_OF_SCAN, Heartbeat, Schedule, plan_scan
+from chistream_simulator.waveforms import waveforms_of
+
+Progress: TypeAlias = Callable[[str, float], None]
+"""Told what is being done and how much of it is done, in [0, 1]."""
+
+
+def acquire(case: Case, *, progress: Progress | None = None) -> Iterator[Message]:
+    """Scan a phantom.
+
+    Parameters
+    ----------
+    case
+        What to scan, and how.
+    progress
+        Told how far the scan is.
+
+    Yields
+    ------
+    Message
+        Header, then Acquisitions (the noise scan; for each heartbeat its navigators and lines)
+        and, if asked for, Waveforms.
+
+    Raises
+    ------
+    SettingsError
+        If breathing and gating do not let the scan end.
+    """
+    yield from Scan(case).messages(progress)
+
+
+class Scan:
+    """One scan, with everything that is known about it.
+
+    Parameters
+    ----------
+    case
+        What to scan, and how.
+
+    Raises
+    ------
+    SettingsError
+        If breathing and gating do not let the scan end.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.schedule: Schedule = plan_scan(case)
+        self.imaging = Imaging(case, make_phantom(case))
+        self._kspaces: dict[int, ComplexArray] = {}
+
+    @cached_property
+    def noise_covariance(self) -> ComplexArray:
+        """Covariance ``(coils, coils)`` of complex imaging samples; zero for a noiseless scan."""
+        case = self.case
+        rng = np.random.default_rng([case.seed, 2])
+        unit = coil_covariance(case.n_coils, case.noise_correlation, rng)
+        if np.isinf(case.snr):
+            return 0 * unit
+        geometry = self.imaging.geometry
+        maps = self.imaging.maps(geometry)
+        focus = np.any([maps.scene.where(n) for n in self.imaging.phantom.focus], axis=0)
+        signal = np.abs(maps.signal(case.TE[0], case.h1_frequency))[focus]
+        unit_snr = combined_snr(self.imaging.coil_maps(geometry)[:, focus], unit)
+        return unit * float(np.median(signal * unit_snr) / case.snr) ** 2
+
+    def messages(self, progress: Progress | None = None) -> Iterator[Message]:
+        """Yield the messages of the scan; see `acquire`."""
+        tell = progress or _silent
+        case = self.case
+        heads = HeadWriter(self.imaging.geometry, case.n_coils, self._centre)
+        yield Header(header_xml(self._description))
+        if self._receiver is not None and case.noise_readouts:
+            yield self._noise_scan(heads, self._receiver)
+        n_beats = len(self.schedule.beats)
+        for i, beat in enumerate(self.schedule.beats):
+            tell("acquiring", i / n_beats)
+            yield from self._heartbeat(beat, heads, last=i == n_beats - 1)
+        tell("acquiring", 1.0)
+
+    @cached_property
+    def _receiver(self) -> Receiver | None:
+        if np.isinf(self.case.snr):
+            return None
+        return Receiver(
+            self.noise_covariance,
+            self.case.dwell_time,
+            self.case.noise_bandwidth_ratio,
+            np.random.default_rng([self.case.seed, 3]),
+        )
+
+    @cached_property
+    def _navigator(self) -> Navigator:
+        imaging = self.imaging
+        return Navigator(self.case, imaging.phantom, imaging.loops, imaging.geometry.position)
+
+    @property
+    def _centre(self) -> tuple[int, int]:
+        return self.case.matrix[0] // 2, self.case.matrix[1] // 2
+
+    @property
+    def _description(self) -> ScanDescription:
+        case, encoding = self.case, self.imaging.encoding
+        navigator = {"NavigatorFieldOfView_mm": case.navigator_fov} if case.navigated else {}
+        return ScanDescription(
+            protocol=f"simulated_{case.phantom}",
+            h1_frequency=case.h1_frequency,
+            B0=case.B0,
+            n_coils=case.n_coils,
+            noise_bandwidth_ratio=case.noise_bandwidth_ratio,
+            encoded_size=encoding.size,
+            recon_size=case.matrix,
+            encoded_fov=encoding.field_of_view,
+            recon_fov=case.fov,
+            TE=case.TE,
+            TR=case.TR,
+            flip_angle=case.flip_angle,
+            user_parameters=navigator,
+            waveforms=case.waveforms,
+        )
+
+    def _noise_scan(self, heads: HeadWriter, receiver: Receiver) -> Acquisitions:
+        case = self.case
+        dwell, n = case.noise_dwell_time, case.noise_samples
+        times = START_OF_SCAN - 1 + 2 * dwell * n * np.arange(case.noise_readouts)
+        return heads.readouts(
+            receiver.noise(case.noise_readouts, n, dwell),
+            times=times,
+            since_trigger=0.0,
+            dwell_time=dwell,
+            centre_sample=n // 2,
+            flags=Flag.NOISE_MEASUREMENT,
+        )
+
+    def _heartbeat(self, beat: Heartbeat, heads: HeadWriter, *, last: bool) -> Iterator[Message]:
+        if self.case.navigated:
+            yield self._navigate(beat, 0, beat.lines[0], heads)
+        yield self._lines(beat, heads, last=last)
+        if self.case.navigators == "both":
+            yield self._navigate(beat, 1, beat.lines[-1], heads)
+        if self.case.waveforms:
+            yield from self._waveforms(beat, heads)
+
+    def _navigate(
+        self, beat: Heartbeat, which: int, line: IntArray, heads: HeadWriter
+    ) -> Acquisitions:
+        samples = self._navigator.samples(beat.descents[which])[None] * self._navigator_scale
+        time = beat.navigator_times[which : which + 1]
+        run = heads.readouts(
+            samples + self._noise(1, samples.shape[-1], NAVIGATOR_DWELL),
+            times=START_OF_SCAN + time,
+            since_trigger=time - beat.r_peak,
+            dwell_time=NAVIGATOR_DWELL,
+            centre_sample=samples.shape[-1] // 2,
+            flags=Flag.NAVIGATION_DATA | Flag.RTFEEDBACK_DATA,
+        )
+        # A scanner leaves the counters of the neighbouring line on a navigator: only the flags
+        # tell the two apart.
+        set_lines(run.heads, line[None], 1)
+        run.heads["read_dir"] = (0.0, 0.0, 1.0)
+        return run
+
+    @cached_property
+    def _navigator_scale(self) -> np.float32:
+        if self._receiver is None:
+            return np.float32(1)
+        covariance = self.noise_covariance * (self.case.dwell_time / NAVIGATOR_DWELL)
+        profile = self._navigator.profile(0.0)
+        snr = combined_snr(self._navigator.csm, covariance) * profile
+        return np.float32(self.case.navigator_snr / snr.max())
+
+    def _lines(self, beat: Heartbeat, heads: HeadWriter, *, last: bool) -> Acquisitions:
+        case, n_echoes = self.case, len(self.case.TE)
+        samples = self._samples(beat)
+        times = (beat.line_times[:, None] + np.asarray(case.TE)).ravel()
+        run = heads.readouts(
+            samples + self._noise(len(samples), samples.shape[-1], case.dwell_time),
+            times=START_OF_SCAN + times,
+            since_trigger=times - beat.r_peak,
+            dwell_time=case.dwell_time,
+            centre_sample=self.imaging.encoding.centre_sample,
+        )
+        set_lines(run.heads, beat.lines, n_echoes)
+        if beat is self.schedule.beats[0]:
+            run.heads["flags"][0] = int(Flag.FIRST_IN_SLICE)
+        if last:
+            run.heads["flags"][-1] = int(
+                Flag.LAST_IN_SLICE | Flag.LAST_IN_REPETITION | Flag.LAST_IN_MEASUREMENT
+            )
+        return run
+
+    def _samples(self, beat: Heartbeat) -> ComplexArray:
+        """Noiseless readouts ``(views * echoes, coils, samples)`` of a heartbeat."""
+        states = self.schedule.state_of(beat.line_descents)
+        lines = [
+            self._kspace(state)[:, :, kz, ky]
+            for state, (kz, ky) in zip(states.tolist(), beat.lines.tolist(), strict=True)
+        ]
+        return np.concatenate(lines)
+
+    def _kspace(self, state: int) -> ComplexArray:
+        if state not in self._kspaces:
+            self._kspaces[state] = self.imaging.kspace(float(self.schedule.states[state]))
+        return self._kspaces[state]
+
+    def _noise(
+        self, n_readouts: int, n_samples: int, dwell_time: float
+    ) -> ComplexArray | RealArray:
+        if self._receiver is None:
+            return np.zeros(1, np.float32)
+        return self._receiver.noise(n_readouts, n_samples, dwell_time)
+
+    def _waveforms(self, beat: Heartbeat, heads: HeadWriter) -> Iterator[Waveform]:
+        yield from waveforms_of(beat, self.schedule.breathing, self.case, heads.n_written)
+
+
+def _silent(what: str, fraction: float) -> None:
+    """Tell nobody."""
