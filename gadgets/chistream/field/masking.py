@@ -18,6 +18,7 @@ def estimate_mask(
     echoes: ComplexArray,
     TE: npt.ArrayLike,
     *,
+    quality: RealArray | None = None,
     noise_sd: float | None = None,
     noise_factor: float = 5.0,
     relative_threshold: float = 0.2,
@@ -33,6 +34,8 @@ def estimate_mask(
         Complex echoes ``(echoes, z, y, x)``, at least two.
     TE
         Increasing echo times ``(echoes,)`` [s].
+    quality
+        Phase quality ``(z, y, x)``; default `phase_quality` of the echoes.
     noise_sd
         Standard deviation of the noise in the real part of an echo; default `estimate_noise`.
     noise_factor
@@ -56,6 +59,14 @@ def estimate_mask(
     ------
     ReconstructionError
         If there are fewer than two echoes, or no voxel passes.
+
+    Notes
+    -----
+    Magnitude is the root mean square over the echoes. The threshold is relative to the tissue
+    around (`tissue_level`), not Otsu's: where all is tissue, as inside a head, Otsu's method
+    would split tissue. Voxels brighter than 0.4 of the level are kept whatever their phase does,
+    because water beside fat breaks the coherence in the middle of the body; dimmer ones have to be
+    coherent, which lungs are not. The result depends on the echoes alone: nothing is random.
     """
     train, times = check_train(echoes, TE)
     magnitude = np.sqrt(np.mean(np.abs(train) ** 2, axis=0))
@@ -63,8 +74,10 @@ def estimate_mask(
         noise_sd = estimate_noise(train)
     signal = (magnitude > noise_factor * noise_sd) & (magnitude > 0)
     level = tissue_level(magnitude, signal)
-    quality = _smoothed(phase_quality(train, times), magnitude)
-    coherent = (magnitude > relative_threshold * level) & (quality > min_quality)
+    if quality is None:
+        quality = phase_quality(train, times)
+    coherent = magnitude > relative_threshold * level
+    coherent &= _smoothed(quality, magnitude) > min_quality
     mask = signal & (coherent | (magnitude > _BRIGHT * level))
     mask = fill_holes(keep_regions(mask, min_region), max_hole)
     if not mask.any():

@@ -9,10 +9,11 @@ _NORMAL_MAD = 0.674489750196
 
 
 def estimate_noise(echoes: ComplexArray) -> float:
-    """Estimate the standard deviation of the noise from the finest detail of the images.
+    """Estimate the standard deviation of the noise from the finest detail of the last echo.
 
-    The mixed difference along z, y and x removes whatever varies smoothly along any of the axes;
-    the median of its magnitude ignores the edges that remain.
+    The tissue is least bright there, the noise is the same. The mixed difference along z, y and x
+    removes whatever varies smoothly along any of the axes; the median of its magnitude ignores
+    the edges that remain.
 
     Parameters
     ----------
@@ -37,14 +38,14 @@ def estimate_noise(echoes: ComplexArray) -> float:
 
     Examples
     --------
-    >>> parts = np.random.default_rng(1).standard_normal((2, 2, 20, 21, 22))
+    >>> parts = np.random.default_rng(1).standard_normal((2, 1, 30, 31, 32))
     >>> round(estimate_noise(parts[0] + 1j * parts[1]), 1)
     1.0
     """
-    detail = echoes
-    measured = echoes != 0
+    detail = echoes[-1]
+    measured = detail != 0
     for axis in (-3, -2, -1):
-        n = echoes.shape[axis]
+        n = detail.shape[axis]
         if n > 1:
             ahead, behind = np.arange(1, n), np.arange(n - 1)
             detail = (detail.take(ahead, axis) - detail.take(behind, axis)) / np.sqrt(2)

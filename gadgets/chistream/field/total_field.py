@@ -95,8 +95,9 @@ def estimate_field(
         If there are fewer than two echoes, the echo times do not increase, or no voxel has signal.
     """
     train, times = check_train(echoes, TE)
+    quality = phase_quality(train, times)
     if mask is None:
-        mask = estimate_mask(train, times, noise_sd=noise_sd)
+        mask = estimate_mask(train, times, quality=quality, noise_sd=noise_sd)
     mask = check_mask(check_mask(mask, train) & train.any(axis=0), train)
     fit = fit_echoes(train, times, mask, noise_sd=noise_sd)
     return FieldMaps(
@@ -104,7 +105,7 @@ def estimate_field(
         frequency_sd=_judge(fit, times, residual_limit, unexplained_limit),
         r2star=fit.r2star,
         mask=mask,
-        quality=phase_quality(train, times),
+        quality=quality,
         phase_offset=fit.phase_offset,
         amplitude=fit.amplitude,
         residual=fit.residual,

@@ -6,6 +6,7 @@ that is left when the field has been taken away. The multiples of 2 pi of every 
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -102,9 +103,10 @@ def unwrap_field(echoes: ComplexArray, TE: RealArray, mask: Mask) -> RealArray:
     Notes
     -----
     With even echo spacing the echoes cannot tell f from f + 1/spacing, and every region that
-    touches no other has such a multiple of its own. It is chosen so that the magnitude-weighted
-    median of the region lies closest to 0 Hz: the scanner is tuned to the centre of the field.
-    Uneven echo times know better; where they do, they decide.
+    touches no other has such a multiple of its own. That of the largest region is chosen so that
+    its magnitude-weighted median lies closest to 0 Hz: the scanner is tuned to the centre of the
+    field. Every other region lies as close as it can to the field of the largest where the two
+    come nearest. Uneven echo times know better; where they do, they decide.
     """
     groups = lags(TE)
     product = groups[0].product(echoes)
@@ -114,11 +116,24 @@ def unwrap_field(echoes: ComplexArray, TE: RealArray, mask: Mask) -> RealArray:
     unwrapped = unwrap_in_space(np.angle(product), weights, labels, n_regions)
 
     frequency = np.zeros(mask.shape)
-    start = unwrapped[mask] / (_TWO_PI * groups[0].spacing)
+    frequency[mask] = unwrapped[mask] / (_TWO_PI * groups[0].spacing)
     signals = np.ascontiguousarray(echoes[:, mask].T)
-    start += _region_shifts(signals, start, groups, labels[mask] - 1, n_regions)
-    frequency[mask] = refine_frequency(signals, start, *_flattened(groups))
+    choose = partial(_region_shifts, signals, groups, labels[mask] - 1)
+    shifts = choose(frequency[mask], np.zeros(len(signals)), magnitude[mask])
+    largest = labels == np.argmax(np.bincount(labels[mask]))
+    frequency[largest] += shifts[largest[mask]]
+    if n_regions > 1:
+        reference, nearness = _nearest(frequency, largest)
+        shifts = choose(frequency[mask], reference[mask], (magnitude * nearness)[mask])
+        frequency[mask & ~largest] += shifts[~largest[mask]]
+    frequency[mask] = refine_frequency(signals, frequency[mask], *_flattened(groups))
     return frequency
+
+
+def _nearest(frequency: RealArray, region: Mask) -> tuple[RealArray, RealArray]:
+    """Return the frequency of the region's nearest voxel, and one over its squared distance."""
+    distance, places = ndimage.distance_transform_edt(~region, return_indices=True)
+    return frequency[tuple(places)], 1 / np.maximum(distance, 1) ** 2
 
 
 def _unwrap_offset(
@@ -132,39 +147,37 @@ def _unwrap_offset(
     labels, n_regions = ndimage.label(mask)
     weights = weigh_edges(offset, np.abs(remainder), mask)
     unwrapped = unwrap_in_space(offset, weights, labels, n_regions)
-    medians = _weighted_medians(
-        unwrapped[mask], np.abs(remainder[mask]), labels[mask] - 1, n_regions
-    )
+    medians = _weighted_medians(unwrapped[mask], np.abs(remainder[mask]), labels[mask] - 1)
     unwrapped[mask] -= _TWO_PI * np.rint(medians / _TWO_PI)[labels[mask] - 1]
     return unwrapped
 
 
 def _region_shifts(
     signals: ComplexArray,
-    frequency: RealArray,
     groups: list[Lag],
     regions: IntArray,
-    n_regions: int,
+    frequency: RealArray,
+    reference: RealArray,
+    weights: RealArray,
 ) -> RealArray:
-    """Find the multiple of 1/spacing [Hz] that is missing in every voxel's region."""
+    """Find the multiples of 1/spacing [Hz] to add, one for each region, given for each voxel."""
     period = 1 / groups[0].spacing
-    power = np.abs(signals).astype(np.float64) ** 2
-    medians = _weighted_medians(frequency, np.sqrt(power.sum(axis=1)), regions, n_regions)
+    medians = _weighted_medians(frequency - reference, weights, regions)
     shifts = np.arange(-_MAX_TURNS, _MAX_TURNS + 1) - np.rint(medians / period)[:, None]
-    coherence = _coherence(signals, frequency, groups, regions, shifts * period)
-    distance = np.abs(medians[:, None] + shifts * period) / period
+    coherence = _coherence(signals, groups, regions, frequency, shifts * period)
+    distance = np.abs(medians[:, None] + shifts * period)
     # The coherence of an evenly spaced train is the same for all shifts: then the median decides.
     clear = coherence.max(axis=1, keepdims=True) - coherence < _CLEAR_COHERENCE
     best = np.argmin(np.where(clear, distance, np.inf), axis=1)
-    chosen: RealArray = shifts[np.arange(n_regions), best] * period
+    chosen: RealArray = shifts[np.arange(len(shifts)), best] * period
     return chosen[regions]
 
 
 def _coherence(
     signals: ComplexArray,
-    frequency: RealArray,
     groups: list[Lag],
     regions: IntArray,
+    frequency: RealArray,
     shifts: RealArray,
 ) -> RealArray:
     """Measure how well each region's field fits after each shift ``(regions, shifts)`` [Hz]."""
@@ -179,13 +192,11 @@ def _coherence(
     return result
 
 
-def _weighted_medians(
-    values: RealArray, weights: RealArray, regions: IntArray, n_regions: int
-) -> RealArray:
+def _weighted_medians(values: RealArray, weights: RealArray, regions: IntArray) -> RealArray:
     """Find the weighted median of every region."""
     order = np.lexsort((values, regions))
     cumulated = np.cumsum(weights[order], dtype=np.float64)
-    ends = np.cumsum(np.bincount(regions, minlength=n_regions))
+    ends = np.cumsum(np.bincount(regions))
     starts = np.concatenate([[0], ends[:-1]])
     before = np.concatenate([[0.0], cumulated[ends[:-1] - 1]])
     half = (before + cumulated[ends - 1]) / 2
