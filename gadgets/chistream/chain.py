@@ -1,0 +1,140 @@
+"""The chains by name, and the order of the stages.
+
+::
+
+    readouts -> k-space -> complex echoes -> field -> (local field) -> susceptibility -> numbers
+
+This module alone knows that order. A chain is a generator: it pulls messages as the scanner sends
+them and yields images as soon as they exist. Importing it loads every stage; a server that must
+listen at once leaves that to its workers.
+"""
+
+from chistream.config import Settings
+from chistream.field.total_field import estimate_field
+from chistream.inversion import FieldSource
+from chistream.job import Chain, Job, Messages
+from chistream.measurement import measure_scan
+from chistream.outputs import (
+    magnitude_volumes,
+    phase_volumes,
+    qsm_volume,
+    report_page,
+    requested_volumes,
+)
+from chistream.stream.header import ScanHeader
+
+DEFAULT_CHAIN = "cardiac_qsm"
+
+
+def resolve_chain(name: str) -> tuple[str, str | None]:
+    """Find the chain that a client's name stands for.
+
+    Parameters
+    ----------
+    name
+        What the client sent; OpenRecon always sends ``openrecon``.
+
+    Returns
+    -------
+    tuple[str, str | None]
+        A registered name, and a warning for the client if it is not the one sent.
+
+    Examples
+    --------
+    >>> resolve_chain("qsm")
+    ('qsm', None)
+    >>> resolve_chain("openrecon")[0]
+    'cardiac_qsm'
+    """
+    if name in CHAINS:
+        return name, None
+    return DEFAULT_CHAIN, f"No chain is called {name[:64]!r}; running {DEFAULT_CHAIN}."
+
+
+def run_chain(name: str, header: ScanHeader, settings: Settings, messages: Messages) -> Messages:
+    """Turn the messages of one scan into images, as soon as each is made.
+
+    Parameters
+    ----------
+    name
+        A registered chain.
+    header
+        The scan's header.
+    settings
+        The user's settings.
+    messages
+        Acquisitions, waveforms and images in the order they come; images are passed on.
+
+    Yields
+    ------
+    Message
+        Images, and texts for people.
+
+    Raises
+    ------
+    ReconstructionError
+        If a stage cannot do its work on this scan; what was yielded before stays good.
+    ValueError
+        If no chain has this name.
+    """
+    if name not in CHAINS:
+        raise ValueError(f"no chain is called {name!r}; there are {', '.join(CHAINS)}")
+    chain = CHAINS[name]
+    yield from chain.run(Job(chain, header, settings), messages)
+
+
+def _pass_through(_job: Job, messages: Messages) -> Messages:
+    yield from messages
+
+
+def _echo_series(job: Job, messages: Messages) -> Messages:
+    yield from job.receive(messages)
+    echoes = job.combine()
+    yield from job.images(*magnitude_volumes(job, echoes), *phase_volumes(job, echoes))
+
+
+def _susceptibility_series(job: Job, messages: Messages) -> Messages:
+    yield from job.receive(messages)
+    echoes = job.combine()
+    magnitudes = magnitude_volumes(job, echoes)
+    yield from job.images(*magnitudes)
+    with job.timed("field"):
+        maps = estimate_field(echoes, job.header.echo_times)
+    with job.timed("susceptibility"):
+        source = FieldSource.of(job, maps)
+        found = source.invert(job)
+    measured = measure_scan(
+        job.chain.name,
+        job.settings,
+        job.geometry,
+        job.acquired.gating,
+        found.chi,
+        source.mask,
+        warnings=(*job.header.warnings, *job.acquired.warnings, *found.warnings),
+        timing=job.seconds,
+    )
+    qsm = qsm_volume(job, source, found, measured)
+    yield from job.images(qsm, results=measured.results)
+    yield from job.images(job.volume("R2STAR", maps.r2star, maps.mask))
+    yield from job.images(*requested_volumes(job, echoes, maps, source))
+    yield from job.images(report_page(job, magnitudes, qsm, measured), results=measured.results)
+
+
+CHAINS: dict[str, Chain] = {
+    chain.name: chain
+    for chain in (
+        Chain(
+            "cardiac_qsm",
+            "Heart: navigator gating, total-field inversion, blood oximetry.",
+            _susceptibility_series,
+            gated=True,
+            inversion="total_field",
+        ),
+        Chain(
+            "qsm", "Brain or phantom: no gating, background removal, MEDI.", _susceptibility_series
+        ),
+        Chain("echoes", "Complex echoes only: magnitude and phase.", _echo_series),
+        Chain("passthrough", "Everything goes back as it came.", _pass_through),
+    )
+}
+"""The chains a client can ask for, by name."""

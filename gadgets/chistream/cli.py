@@ -1,0 +1,324 @@
+"""The command line: every command is a thin call into the package, loaded when it is called."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+import chistream
+from chistream.errors import ChiStreamError
+
+app = typer.Typer(
+    name="chistream",
+    help="Quantitative susceptibility mapping of the heart, beside the scanner.\n\n"
+    "Research use. Not a medical device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+gadgetron_app = typer.Typer(
+    help="Install the chains for Gadgetron, or serve its <connect> nodes.", no_args_is_help=True
+)
+app.add_typer(gadgetron_app, name="gadgetron")
+
+out = Console()
+err = Console(stderr=True)
+
+Report = Callable[[str, float], None]
+"""Told what is being done and how much of it is done, 0 to 1."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set one value; may be repeated."),
+]
+RawFiles = Annotated[
+    list[Path], typer.Argument(metavar="RAW...", help="Raw data: ISMRMRD files (HDF5).")
+]
+Group = Annotated[str, typer.Option(help="HDF5 group that holds the scan.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of noise and breathing.")]
+
+
+def main() -> None:
+    """Run the command line; errors a person can act on end with exit code 1 and no traceback."""
+    try:
+        app()
+    except (ChiStreamError, OSError) as error:
+        err.print(f"[bold red]chistream:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _escaped(error: Exception) -> str:
+    return str(error).replace("[", r"\[")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"chistream {chistream.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path(
+        "demo"
+    ),
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate a chest, serve, replay, reconstruct and report, in one go, in under a minute.
+
+    A breathing chest is scanned with a navigator; its raw data are streamed to a server on this
+    machine as a scanner would stream them, and the returned maps are compared with the truth.
+    """
+    from chistream.demo import run_demo
+
+    with _progress(hidden=as_json) as report:
+        result = run_demo(folder, seed=seed, progress=report)
+    _show(result.as_dict(), result.summary(), as_json=as_json)
+
+
+@app.command()
+def simulate(
+    path: Annotated[Path | None, typer.Argument(metavar="OUT.h5", help="File to write.")] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[IMAGES]...",
+            help="With --from-images: MAGNITUDE PHASE (4D NIfTI), or one .npz or .mat array.",
+        ),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Which scan; see --list-presets.")] = "demo",
+    seed: Seed = None,
+    assignments: Assignments = None,
+    from_images: Annotated[
+        bool, typer.Option("--from-images", help="Make raw data from measured images.")
+    ] = False,
+    te: Annotated[
+        str | None, typer.Option("--te", help="Echo times of the images [ms], e.g. 4,8,12.")
+    ] = None,
+    list_presets: Annotated[
+        bool, typer.Option("--list-presets", help="List the presets and end.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the raw data of a simulated scan, OUT.h5, and its truth, OUT.truth.h5.
+
+    With --from-images, measured multi-echo magnitude and phase become raw multi-coil k-space
+    instead; --set then says what the images do not, such as field_strength or voxel_size.
+    """
+    from chistream.config import parse_assignments
+    from chistream_simulator import commands
+
+    if list_presets:
+        rows = commands.preset_summaries()
+        _show(rows, "\n".join(f"{name:20} {text}" for name, text in rows.items()), as_json=as_json)
+        return
+    if path is None:
+        raise typer.BadParameter("name the file to write: chistream simulate OUT.h5")
+    values = parse_assignments(assignments or [])
+    with _progress(hidden=as_json) as report:
+        if from_images:
+            result = commands.simulate_from_images(
+                path, images or [], te=te, seed=seed, overrides=values, progress=report
+            )
+        else:
+            result = commands.simulate(
+                path, preset=preset, seed=seed, overrides=values, progress=report
+            )
+    _show({"raw": str(result)}, f"wrote {result}", as_json=as_json)
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 9002,
+    allow_public: Annotated[
+        bool, typer.Option("--allow-public", help="Allow an address other machines can reach.")
+    ] = False,
+    max_sessions: Annotated[int, typer.Option(help="Sessions at once; others wait.")] = 8,
+    spare_workers: Annotated[int, typer.Option(help="Workers kept ready for clients.")] = 1,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    ready_file: Annotated[
+        Path | None, typer.Option(help="File to write host:port to once listening.")
+    ] = None,
+) -> None:
+    """Serve scanners: FIRE, OpenRecon, or any client that speaks MRD.
+
+    Stops on SIGTERM or Ctrl-C, after the running sessions.
+    """
+    from chistream.service.options import ServerOptions
+    from chistream.service.server import serve as run_server
+
+    try:
+        options = ServerOptions(
+            host=host,
+            port=port,
+            allow_public=allow_public,
+            max_sessions=max_sessions,
+            spare_workers=spare_workers,
+            log_level=log_level,
+            ready_file=ready_file,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    run_server(options, lambda name, number: err.print(f"listening on {name}:{number}"))
+
+
+@app.command()
+def replay(
+    raw: RawFiles,
+    path: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.h5", help="Returned images.")],
+    to: Annotated[str, typer.Option(metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9002",
+    config: Annotated[str, typer.Option(help="Chain to ask for.")] = "cardiac_qsm",
+    speed: Annotated[str, typer.Option(help="realtime, max, or a factor such as 10.")] = "max",
+    waveforms: Annotated[bool, typer.Option(help="Send the waveforms as well.")] = True,
+    assignments: Assignments = None,
+    group: Group = "dataset",
+    timeout: Annotated[float, typer.Option(help="Longest silence of the server [s].")] = 600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Play the scanner: stream raw files to a server and keep the images it returns."""
+    from chistream.config import parse_assignments
+    from chistream_simulator.replay import parse_address
+    from chistream_simulator.replay import replay as play
+
+    host, port = parse_address(to)
+    values = parse_assignments(assignments or [])
+    with _progress(hidden=as_json) as report:
+        result = play(
+            raw,
+            host=host,
+            port=port,
+            config=config,
+            settings_json=json.dumps({"parameters": values}) if values else None,
+            speed=speed,
+            waveforms=waveforms,
+            out=path,
+            group=group,
+            timeout=timeout,
+            progress=report,
+        )
+    _show(result.as_dict(), result.summary(), as_json=as_json)
+    if not result.succeeded:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reconstruct(
+    raw: RawFiles,
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
+    formats: Annotated[
+        str, typer.Option("--format", help="nifti, dicom, mrd; several with commas.")
+    ] = "nifti",
+    chain: Annotated[str, typer.Option(help="cardiac_qsm, qsm or echoes.")] = "cardiac_qsm",
+    assignments: Assignments = None,
+    group: Group = "dataset",
+    as_json: AsJson = False,
+) -> None:
+    """Reconstruct raw files with the server's own chain, without a server."""
+    from chistream.config import parse_assignments
+    from chistream.offline import reconstruct_files
+    from chistream.series.export import parse_formats
+
+    values = parse_assignments(assignments or [])
+    with _progress(hidden=as_json) as report:
+        results = reconstruct_files(
+            raw,
+            folder,
+            formats=parse_formats(formats),
+            chain=chain,
+            values=values,
+            group=group,
+            progress=report,
+        )
+    lines = [line for result in results for line in result.summary()]
+    _show([result.as_dict() for result in results], "\n".join(lines), as_json=as_json)
+
+
+@app.command()
+def compare(
+    result: Annotated[Path, typer.Argument(metavar="RESULT", help="Images: MRD or NIfTI.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Truth file, or another result.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell how far a result is from the truth, or from another result."""
+    from chistream_simulator.comparison import compare_files
+
+    found = compare_files(result, truth)
+    _show(found.as_dict(), found.summary(), as_json=as_json)
+
+
+@gadgetron_app.command("install")
+def gadgetron_install(
+    folder: Annotated[Path, typer.Argument(help="Gadgetron's share/gadgetron/config.")],
+) -> None:
+    """Copy the chains' XML files to where Gadgetron looks for them."""
+    from chistream.gadgetron import install_chains
+
+    for path in install_chains(folder):
+        out.print(str(path), highlight=False, soft_wrap=True)
+
+
+@gadgetron_app.command("listen")
+def gadgetron_listen(
+    chain: Annotated[str, typer.Argument(help="Chain to run.")] = "cardiac_qsm",
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port.")] = 18000,
+) -> None:
+    """Serve Gadgetron's <connect port="..."/> nodes until stopped."""
+    from chistream.gadgetron import listen
+
+    listen(port, chain, host=host)
+
+
+@contextmanager
+def _progress(*, hidden: bool) -> Iterator[Report]:
+    """Show a bar on a terminal; elsewhere, and for jobs of a moment, nothing."""
+    columns = (
+        TextColumn("{task.description:24}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=err, transient=True, disable=hidden or not err.is_terminal
+    ) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(text: str, fraction: float) -> None:
+            if text not in tasks:
+                tasks[text] = bars.add_task(text, total=1.0)
+            bars.update(tasks[text], completed=fraction)
+
+        yield report
+
+
+def _show(content: object, text: str, *, as_json: bool) -> None:
+    if as_json:
+        out.print(json.dumps(content), highlight=False, soft_wrap=True, markup=False)
+    else:
+        out.print(text, highlight=False, soft_wrap=True, markup=False)

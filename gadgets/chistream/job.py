@@ -1,0 +1,146 @@
+"""One scan on its way through the stages: its chain, its settings, its place, its clock."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from chistream.acquisition.assembly import AcquiredScan, Acquisition
+from chistream.acquisition.readouts import kind_of
+from chistream.arrays import ComplexArray, Mask, RealArray
+from chistream.biomarkers.results import ChiStreamResults
+from chistream.config import Settings
+from chistream.echoes.coil_images import reconstruct_coil_images
+from chistream.echoes.combination import combine_coils
+from chistream.echoes.sensitivities import estimate_sensitivities
+from chistream.errors import ReconstructionError
+from chistream.physics.geometry import Geometry
+from chistream.scan import acquisition_options, encoding_plan, geometry_of, readouts_of
+from chistream.series.images import encode_images
+from chistream.series.volumes import Volume
+from chistream.stream.header import ScanHeader
+from chistream.stream.messages import Acquisitions, Head, Message, Waveform
+
+Messages: TypeAlias = Iterator[Message]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A registered way from messages to series.
+
+    Parameters
+    ----------
+    name
+        What a client sends to ask for it.
+    description
+        One line for people.
+    run
+        The generator.
+    gated
+        Whether heartbeats are gated by their navigators unless the settings say otherwise.
+    inversion
+        The dipole inversion unless the settings say otherwise.
+    """
+
+    name: str
+    description: str
+    run: "Callable[[Job, Messages], Messages]"
+    gated: bool = False
+    inversion: str = "medi"
+
+
+class Job:
+    """One scan on its way through the stages: its settings, its place, its clock.
+
+    Parameters
+    ----------
+    chain
+        What is run.
+    header
+        The scan's header.
+    settings
+        The user's settings.
+    """
+
+    def __init__(self, chain: Chain, header: ScanHeader, settings: Settings) -> None:
+        self.chain = chain
+        self.header = header
+        self.settings = settings
+        self.seconds: dict[str, float] = {}
+        self._head: Head | None = None
+        self._acquired: AcquiredScan | None = None
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Where the reconstructed volume lies."""
+        return geometry_of(self.head, self.header)
+
+    @property
+    def head(self) -> Head:
+        """Head of the first imaging readout."""
+        if self._head is None:
+            raise ReconstructionError("acquisition", "no imaging readout came")
+        return self._head
+
+    @property
+    def acquired(self) -> AcquiredScan:
+        """What `receive` made of the readouts."""
+        if self._acquired is None:
+            raise ReconstructionError("acquisition", "the scan has not been received yet")
+        return self._acquired
+
+    def receive(self, messages: Messages) -> Messages:
+        """Sort readouts while they come, pass images on, and finish k-space."""
+        options = acquisition_options(self.settings, gated=self.chain.gated)
+        acquisition = Acquisition(encoding_plan(self.header), options)
+        for message in messages:
+            if isinstance(message, Acquisitions):
+                self._note_head(message)
+                for readout in readouts_of(message):
+                    acquisition.feed(readout)
+            elif not isinstance(message, Waveform):
+                yield message
+        with self.timed("acquisition"):
+            self._acquired = acquisition.finish()
+
+    def combine(self) -> ComplexArray:
+        """Make complex echoes ``(echoes, z, y, x)`` of the k-space received."""
+        with self.timed("echoes"):
+            recon_size = self.header.encodings[0].recon.size
+            coil_images = reconstruct_coil_images(self.acquired.hybrid, recon_size)
+            return combine_coils(coil_images, estimate_sensitivities(coil_images))
+
+    @property
+    def inversion(self) -> str:
+        """The dipole inversion that chain and settings ask for."""
+        asked = self.settings.inversion
+        return self.chain.inversion if asked == "auto" else asked
+
+    def volume(
+        self, token: str, values: RealArray, mask: Mask | None, echo: int | None = None
+    ) -> Volume:
+        """Place a map ``(z, y, x)`` in the patient."""
+        if echo is None:
+            return Volume(token, values, self.geometry, mask)
+        echo_time = self.header.echo_times[echo]
+        return Volume(token, values, self.geometry, mask, echo, echo_time)
+
+    def images(self, *volumes: Volume, results: ChiStreamResults | None = None) -> Messages:
+        """Make the images of volumes, in the profile of the settings."""
+        text = None if results is None else results.to_json()
+        for volume in volumes:
+            yield from encode_images(volume, self.settings.profile, self.head, results=text)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Note how long a stage took [s]."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+    def _note_head(self, run: Acquisitions) -> None:
+        if self._head is None:
+            imaging = [head for head in run.heads if kind_of(int(head["flags"])).is_imaging]
+            self._head = imaging[0].copy() if imaging else None

@@ -1,0 +1,190 @@
+"""From a susceptibility map to its numbers: reference, blood pools, oximetry, and their light."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+import chistream
+from chistream.acquisition.gating import GatingReport
+from chistream.arrays import Mask, RealArray
+from chistream.biomarkers.oximetry import Oximetry, saturation_difference
+from chistream.biomarkers.pools import (
+    Pool,
+    measure_pool,
+    pool_difference,
+    reference_to,
+    sphere_mask,
+)
+from chistream.biomarkers.results import ChiStreamResults, Gating, Quality, collect_results
+from chistream.config import Settings
+from chistream.errors import ReconstructionError
+from chistream.physics.geometry import Geometry
+
+NO_ROI = "No {name} region was given: set {setting} to its centre L, P, S and radius [mm]."
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """A referenced map and its numbers.
+
+    Parameters
+    ----------
+    chi
+        Susceptibility ``(z, y, x)`` [ppm] relative to the reference.
+    reference
+        Which region is zero, for people.
+    chambers
+        Voxels of each region measured, by name ``(z, y, x)``.
+    results
+        The numbers, with their light.
+    """
+
+    chi: RealArray
+    reference: str
+    chambers: Mapping[str, Mask]
+    results: ChiStreamResults
+
+
+def measure_scan(
+    chain: str,
+    settings: Settings,
+    geometry: Geometry,
+    gating: GatingReport,
+    chi: RealArray,
+    mask: Mask,
+    *,
+    warnings: tuple[str, ...] = (),
+    timing: Mapping[str, float] | None = None,
+) -> Measurement:
+    """Measure what the settings ask for in a susceptibility map, relative to its reference.
+
+    Parameters
+    ----------
+    chain
+        Name of the chain that ran.
+    settings
+        The user's settings: regions, haematocrit, calibration.
+    geometry
+        Where the map lies.
+    gating
+        What gating did.
+    chi
+        Susceptibility ``(z, y, x)`` [ppm], up to a constant.
+    mask
+        Voxels with a value ``(z, y, x)``.
+    warnings
+        What the stages found that a person must know; each turns the light amber.
+    timing
+        Durations by stage [s].
+
+    Returns
+    -------
+    Measurement
+        The map relative to the LV blood if its region was given, else to the mean of the mask.
+
+    Raises
+    ------
+    ReconstructionError
+        If a region given holds too few voxels with signal.
+    """
+    chambers = chamber_masks(settings, geometry, mask)
+    chi, reference = _referenced(chi, chambers, mask, geometry)
+    pools = {
+        name: measure_pool(name, chi, region, geometry.voxel_size)
+        for name, region in chambers.items()
+    }
+    oximetry, missing = _oximetry(settings, pools)
+    results = collect_results(
+        version=chistream.__version__,
+        chain=chain,
+        quality=_judge(chi, warnings),
+        oximetry=oximetry,
+        pools=pools.values(),
+        reference=reference,
+        gating=_gating(gating),
+        timing=timing,
+        null_reasons=missing | {"gating": gating.reason or "The scan was not gated."},
+    )
+    return Measurement(chi, reference, chambers, results)
+
+
+def chamber_masks(settings: Settings, geometry: Geometry, mask: Mask) -> dict[str, Mask]:
+    """Draw the regions of the settings.
+
+    Parameters
+    ----------
+    settings
+        The user's settings.
+    geometry
+        Where the map lies.
+    mask
+        Voxels with a value ``(z, y, x)``.
+
+    Returns
+    -------
+    dict[str, Mask]
+        Voxels ``(z, y, x)`` of RV and LV, of those that were given.
+    """
+    rois = {"RV": settings.rv_roi, "LV": settings.lv_roi}
+    return {
+        name: sphere_mask(geometry, roi[:3], roi[3], signal=mask)
+        for name, roi in rois.items()
+        if roi is not None
+    }
+
+
+def _referenced(
+    chi: RealArray, chambers: Mapping[str, Mask], mask: Mask, geometry: Geometry
+) -> tuple[RealArray, str]:
+    if "LV" not in chambers:
+        return np.where(mask, chi, chi.dtype.type(0)), "mean of the mask"
+    left = measure_pool("LV", chi, chambers["LV"], geometry.voxel_size)
+    return reference_to(chi, left, mask), "mean LV blood"
+
+
+def _oximetry(settings: Settings, pools: Mapping[str, Pool]) -> tuple[Oximetry, dict[str, str]]:
+    absent = [
+        NO_ROI.format(name=name, setting=f"{name.lower()}_roi")
+        for name in ("RV", "LV")
+        if name not in pools
+    ]
+    difference = None if absent else pool_difference(pools["RV"], pools["LV"])
+    try:
+        oximetry = saturation_difference(
+            None if difference is None else difference.delta_chi_ppb,
+            settings.hematocrit,
+            settings.calibration,
+            delta_chi_se_ppb=None if difference is None else difference.delta_chi_se_ppb,
+            hematocrit_se=settings.hematocrit_se,
+            arterial_saturation=settings.arterial_saturation,
+        )
+    except ValueError as error:
+        raise ReconstructionError("biomarkers", str(error)) from None
+    reason = " ".join(absent)
+    names = ("delta_chi_ppb", "delta_chi_se_ppb", "delta_sao2", "delta_sao2_se") if absent else ()
+    return oximetry, dict.fromkeys(names, reason)
+
+
+def _gating(report: GatingReport) -> Gating | None:
+    if report.efficiency is None:
+        return None
+    displacements = np.round(report.displacements, 1).tolist()
+    return Gating(
+        method=report.method,
+        efficiency=report.efficiency,
+        window_mm=report.window_mm,
+        n_heartbeats=report.n_heartbeats,
+        n_accepted=report.n_accepted,
+        drift_mm=report.drift_mm,
+        filled_from_rejected=report.filled_from_rejected,
+        displacements_mm=tuple(None if math.isnan(mm) else mm for mm in displacements),
+    )
+
+
+def _judge(chi: RealArray, warnings: tuple[str, ...]) -> Quality:
+    lights = [Quality(light="amber", reasons=(warning,)) for warning in warnings]
+    if not np.all(np.isfinite(chi)):
+        lights.append(Quality(light="red", reasons=("The map holds values that are not finite.",)))
+    return Quality.worst(lights)

@@ -1,0 +1,247 @@
+"""Raw files to maps with no socket: the same chains, the same numbers."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chistream.biomarkers.results import ChiStreamResults
+from chistream.chain import CHAINS, run_chain
+from chistream.config import Settings, known_settings_only, parse_settings
+from chistream.errors import FileFormatError, SettingsError
+from chistream.measurement import chamber_masks
+from chistream.series.contents import ReportContent
+from chistream.series.dicom import Study
+from chistream.series.export import Format, export_images, results_of
+from chistream.series.html_report import write_html_report
+from chistream.series.images import decode_volumes
+from chistream.stream.files import read_messages
+from chistream.stream.header import ScanHeader, read_header
+from chistream.stream.messages import Header, Image, Message, Text
+
+
+@dataclass(frozen=True)
+class OfflineResult:
+    """What became of one raw file.
+
+    Parameters
+    ----------
+    raw
+        The file.
+    files
+        What was written.
+    results
+        The numbers; None for chains that measure nothing.
+    texts
+        What the chain said.
+    seconds
+        Wall time [s].
+    """
+
+    raw: Path
+    files: tuple[Path, ...]
+    results: ChiStreamResults | None
+    texts: tuple[str, ...]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain JSON values."""
+        return {
+            "raw": str(self.raw),
+            "files": [str(path) for path in self.files],
+            "results": None if self.results is None else self.results.model_dump(mode="json"),
+            "texts": list(self.texts),
+            "seconds": round(self.seconds, 2),
+        }
+
+    def summary(self) -> list[str]:
+        """Say it in lines for a person."""
+        lines = [f"{self.raw.name}: {len(self.files)} files in {self.seconds:.1f} s", *self.texts]
+        return lines if self.results is None else lines + describe_results(self.results)
+
+
+def reconstruct_files(
+    raw: Sequence[Path],
+    folder: Path,
+    *,
+    formats: Sequence[Format] = ("nifti",),
+    chain: str = "cardiac_qsm",
+    values: Mapping[str, str] | None = None,
+    group: str = "dataset",
+    progress: Callable[[str, float], None] | None = None,
+) -> list[OfflineResult]:
+    """Reconstruct raw files one after the other.
+
+    Parameters
+    ----------
+    raw
+        ISMRMRD files.
+    folder
+        Where to write; with several files, each gets a folder of its name in it.
+    formats
+        What to write.
+    chain
+        A registered chain.
+    values
+        Settings by name; the profile is ``research`` unless it is among them.
+    group
+        HDF5 group of the scan.
+    progress
+        Told what is being done.
+
+    Returns
+    -------
+    list[OfflineResult]
+        One for each file.
+
+    Raises
+    ------
+    SettingsError
+        If the chain or a setting is not known, or a value refused; before any file is read.
+    ChiStreamError
+        If a file cannot be read or reconstructed.
+    """
+    if chain not in CHAINS:
+        raise SettingsError(f"no chain is called {chain!r}; there are {', '.join(CHAINS)}")
+    settings = known_settings_only(parse_settings({"profile": "research", **(values or {})}))
+    results = []
+    for path in raw:
+        target = folder if len(raw) == 1 else folder / path.stem
+        if progress is not None:
+            progress(f"reconstruct {path.name}", 0.0)
+        results.append(_reconstruct_file(path, target, formats, chain, settings, group))
+        if progress is not None:
+            progress(f"reconstruct {path.name}", 1.0)
+    return results
+
+
+def describe_results(results: ChiStreamResults) -> list[str]:
+    """Say the numbers of a scan in lines for a person.
+
+    Parameters
+    ----------
+    results
+        The numbers.
+
+    Returns
+    -------
+    list[str]
+        Never a number without its light.
+    """
+    lines = [f"quality: {results.quality.light}"]
+    lines += [f"  {reason}" for reason in results.quality.reasons]
+    if results.delta_chi_ppb is None:
+        lines.append(f"RV - LV: not measured. {results.null_reasons['delta_chi_ppb']}")
+    else:
+        error = results.delta_chi_se_ppb or 0.0
+        lines.append(f"RV - LV: {results.delta_chi_ppb:.0f} +- {error:.0f} ppb")
+    if results.delta_sao2 is None:
+        lines.append(f"oxygen saturation: not measured. {results.null_reasons['delta_sao2']}")
+    else:
+        lines.append(f"oxygen saturation difference: {100 * results.delta_sao2:.1f} %")
+    return lines
+
+
+def _reconstruct_file(
+    path: Path, folder: Path, formats: Sequence[Format], chain: str, settings: Settings, group: str
+) -> OfflineResult:
+    start = time.perf_counter()
+    messages = read_messages(path, group)
+    header = _header(messages, path)
+    returned = list(run_chain(chain, header, settings, messages))
+    images = [message for message in returned if isinstance(message, Image)]
+    files, results = write_result(images, header, settings, folder, formats)
+    return OfflineResult(
+        raw=path,
+        files=tuple(files),
+        results=results,
+        texts=tuple(message.text for message in returned if isinstance(message, Text)),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def write_result(
+    images: Sequence[Image],
+    header: ScanHeader,
+    settings: Settings,
+    folder: Path,
+    formats: Sequence[Format],
+) -> tuple[list[Path], ChiStreamResults | None]:
+    """Write the series of a chain, its numbers (JSON) and its report (HTML).
+
+    Parameters
+    ----------
+    images
+        What a chain returned.
+    header, settings
+        What it was given.
+    folder
+        Where to; made if it is not there.
+    formats
+        What to write the series as.
+
+    Returns
+    -------
+    tuple[list[Path], ChiStreamResults | None]
+        The files, and the numbers; None for a chain that measures nothing.
+    """
+    study = Study(
+        field_strength=header.field_strength, patient_position=header.patient_position or ""
+    )
+    files = export_images(images, folder, formats, study=study)
+    text = results_of(images)
+    if text is None:
+        return files, None
+    numbers, page = folder / "results.json", folder / "report.html"
+    numbers.write_text(text + "\n")
+    write_html_report(page, report_of(images, header, settings))
+    return [*files, numbers, page], ChiStreamResults.from_json(text)
+
+
+def report_of(images: Sequence[Image], header: ScanHeader, settings: Settings) -> ReportContent:
+    """Collect what a report shows from a chain's images.
+
+    Parameters
+    ----------
+    images
+        What a chain that measures returned.
+    header, settings
+        What it was given.
+
+    Returns
+    -------
+    ReportContent
+        Numbers, map, magnitude and regions.
+
+    Raises
+    ------
+    ValueError
+        If the images carry no numbers.
+    """
+    text = results_of(images)
+    if text is None:
+        raise ValueError("the images carry no ChiStreamResults")
+    results = ChiStreamResults.from_json(text)
+    volumes = {volume.token: volume for volume in reversed(decode_volumes(images))}
+    qsm = volumes.get("QSM")
+    gating = results.gating
+    return ReportContent(
+        results=results,
+        echo_times=header.echo_times,
+        field_strength=header.field_strength,
+        protocol=header.protocol_name,
+        qsm=qsm,
+        magnitude=volumes.get("MAGNITUDE"),
+        rois={} if qsm is None else chamber_masks(settings, qsm.geometry, qsm.valid),
+        displacements=None if gating is None else np.array(gating.displacements_mm, dtype=float),
+    )
+
+
+def _header(messages: Iterator[Message], path: Path) -> ScanHeader:
+    first = next(messages, None)
+    if not isinstance(first, Header):
+        raise FileFormatError(f"{path} holds no scan header")
+    return read_header(first.xml)

@@ -1,0 +1,85 @@
+"""The volumes that a chain returns, with their words."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from chistream.arrays import ComplexArray
+from chistream.field.total_field import FieldMaps
+from chistream.inversion import FieldSource, SusceptibilityMap, remove_background
+from chistream.job import Job
+from chistream.measurement import Measurement
+from chistream.physics.constants import PPB_PER_PPM
+from chistream.series.contents import ReportContent
+from chistream.series.report import render_report, report_volume
+from chistream.series.volumes import Volume
+
+
+def magnitude_volumes(job: Job, echoes: ComplexArray) -> list[Volume]:
+    """Make the magnitude of every echo of ``(echoes, z, y, x)``, on one scale [a.u.]."""
+    largest = float(np.abs(echoes).max())
+    return [
+        replace(job.volume("MAGNITUDE", np.abs(echo), None, index), full_scale=largest)
+        for index, echo in enumerate(echoes)
+    ]
+
+
+def phase_volumes(job: Job, echoes: ComplexArray) -> list[Volume]:
+    """Make the phase of every echo of ``(echoes, z, y, x)`` [rad]."""
+    return [job.volume("PHASE", np.angle(echo), None, index) for index, echo in enumerate(echoes)]
+
+
+def qsm_volume(
+    job: Job, source: FieldSource, found: SusceptibilityMap, measured: Measurement
+) -> Volume:
+    """Make the susceptibility map [ppb], saying what its zero is and how it came about."""
+    comments = (
+        f"Relative to the {measured.reference}. Background removal {source.removal}, inversion "
+        f"{found.method}"
+    )
+    chi = measured.chi * np.float32(PPB_PER_PPM)
+    return replace(job.volume("QSM", chi, source.mask), comments=comments)
+
+
+def requested_volumes(
+    job: Job, echoes: ComplexArray, maps: FieldMaps, source: FieldSource
+) -> Iterator[Volume]:
+    """Make the series that the settings ask for besides the usual ones."""
+    wanted = job.settings.series
+    if "PHASE" in wanted:
+        yield from phase_volumes(job, echoes)
+    if "FIELD" in wanted:
+        yield job.volume("FIELD", maps.frequency, maps.mask)
+    if "LOCAL_FIELD" in wanted:
+        yield _local_field(job, source)
+    if "MASK" in wanted:
+        yield job.volume("MASK", maps.mask.astype(np.float32), None)
+
+
+def _local_field(job: Job, source: FieldSource) -> Volume:
+    local, mask, removal = source.field, source.mask, source.removal
+    if removal == "none":  # a total-field inversion makes no local field of its own
+        found, removal = remove_background(job, local, mask, source.weights)
+        local, mask = found.local_field, found.mask
+    volume = job.volume("LOCAL_FIELD", local * np.float32(PPB_PER_PPM), mask)
+    return replace(volume, comments=f"Background removal {removal}")
+
+
+def report_page(
+    job: Job, magnitudes: Sequence[Volume], qsm: Volume, measured: Measurement
+) -> Volume:
+    """Draw the page that a person reads."""
+    content = ReportContent(
+        results=measured.results,
+        echo_times=job.header.echo_times,
+        field_strength=job.header.field_strength,
+        protocol=job.header.protocol_name,
+        qsm=qsm,
+        magnitude=magnitudes[0],
+        rois=measured.chambers,
+        displacements=None
+        if measured.results.gating is None
+        else job.acquired.gating.displacements,
+    )
+    return report_volume(render_report(content), job.geometry)

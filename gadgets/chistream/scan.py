@@ -1,0 +1,181 @@
+"""What the stages need of an MRD scan: encoding plan, geometry and readouts in plain numbers."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from chistream.acquisition.plan import AcquisitionOptions, EncodingPlan
+from chistream.acquisition.readouts import Readout
+from chistream.arrays import Vector
+from chistream.config import Settings
+from chistream.errors import ReconstructionError
+from chistream.physics.geometry import Geometry
+from chistream.stream.header import Encoding, ScanHeader
+from chistream.stream.messages import Acquisitions, Head
+
+SECONDS_PER_TICK = 2.5e-3
+"""Unit of the time stamps that converters write: 2.5 ms, since midnight or since the trigger."""
+
+
+def encoding_plan(header: ScanHeader) -> EncodingPlan:
+    """Tell the acquisition stage how the scan encodes its volume.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+
+    Returns
+    -------
+    EncodingPlan
+        Sizes, limits and centre of the first encoding.
+
+    Raises
+    ------
+    ReconstructionError
+        If the trajectory is not Cartesian.
+    """
+    encoding = header.encodings[0]
+    if encoding.trajectory not in {None, "", "cartesian"}:
+        raise ReconstructionError(
+            "acquisition",
+            f"trajectory {encoding.trajectory!r} cannot be reconstructed, only cartesian",
+        )
+    return EncodingPlan(
+        encoded_size=encoding.encoded.size,
+        recon_size=encoding.recon.size,
+        n_echoes=len(header.echo_times),
+        encoded_fov=encoding.encoded.field_of_view,
+        recon_fov=encoding.recon.field_of_view,
+        centre_header=_centre(encoding),
+        limits=_limits(encoding),
+        noise_bandwidth_ratio=header.noise_bandwidth_ratio or 1.0,
+    )
+
+
+def acquisition_options(settings: Settings, *, gated: bool) -> AcquisitionOptions:
+    """Translate the settings for the acquisition stage.
+
+    Parameters
+    ----------
+    settings
+        The user's settings.
+    gated
+        Whether the chain gates unless the settings say otherwise.
+
+    Returns
+    -------
+    AcquisitionOptions
+        What the stage understands.
+    """
+    return AcquisitionOptions(
+        phase_sign=settings.phase_sign,
+        centre_source=settings.centre_source,
+        max_missing_fraction=settings.max_missing,
+        navigator_enabled=gated if settings.gating == "auto" else settings.gating == "navigator",
+        navigator_window=settings.navigator_window,
+        navigator_fov=settings.navigator_fov,
+    )
+
+
+def readouts_of(run: Acquisitions) -> Iterator[Readout]:
+    """Unpack a run of acquisitions.
+
+    Parameters
+    ----------
+    run
+        Readouts of one shape.
+
+    Yields
+    ------
+    Readout
+        One after the other, samples as views of the run.
+    """
+    # One conversion of all counters to Python numbers; field by field and readout by readout it
+    # would cost more than the Fourier transforms.
+    heads, idx = run.heads, run.heads["idx"]
+    columns = zip(
+        run.samples,
+        heads["flags"].tolist(),
+        *(idx[name].tolist() for name in _COUNTERS),
+        idx["user"].tolist(),
+        *(heads[name].tolist() for name in ("center_sample", "discard_pre", "discard_post")),
+        (heads["sample_time_us"].astype(float) * 1e-6).tolist(),
+        (heads["acquisition_time_stamp"] * SECONDS_PER_TICK).tolist(),
+        (heads["physiology_time_stamp"][:, 0] * SECONDS_PER_TICK).tolist(),
+        map(tuple, heads["user_int"].tolist()),
+        map(tuple, heads["user_float"].tolist()),
+        strict=True,
+    )
+    for values in columns:
+        yield Readout(*values)
+
+
+def geometry_of(head: Head, header: ScanHeader) -> Geometry:
+    """Place the reconstructed volume in the patient.
+
+    Parameters
+    ----------
+    head
+        Head of an imaging readout.
+    header
+        The scan's header.
+
+    Returns
+    -------
+    Geometry
+        The reconstructed grid; the readout's directions made exactly orthonormal.
+
+    Raises
+    ------
+    ReconstructionError
+        If the readout carries no usable directions: the direction of B0 would be a guess.
+    """
+    recon = header.encodings[0].recon
+    directions = np.array([head["read_dir"], head["phase_dir"], head["slice_dir"]], dtype=float)
+    if not np.allclose(directions @ directions.T, np.eye(3), atol=0.02):
+        raise ReconstructionError(
+            "acquisition",
+            f"readouts carry read_dir {directions[0].tolist()}, phase_dir "
+            f"{directions[1].tolist()}, slice_dir {directions[2].tolist()}, which are no unit "
+            "vectors at right angles, so the direction of B0 is unknown: have the sequence or the "
+            "converter write them",
+        )
+    left, _, right = np.linalg.svd(directions)  # the nearest orthonormal set: float32 is not quite
+    read, phase, normal = (_vector(direction) for direction in left @ right)
+    z, y, x = (f / n for f, n in zip(recon.field_of_view, recon.size, strict=True))
+    return Geometry(recon.size, (z, y, x), _vector(head["position"]), read, phase, normal)
+
+
+_COUNTERS = (
+    "kspace_encode_step_1",
+    "kspace_encode_step_2",
+    "average",
+    "slice",
+    "contrast",
+    "phase",
+    "repetition",
+    "set",
+    "segment",
+)
+
+
+def _centre(encoding: Encoding) -> tuple[int, int] | None:
+    step_1 = encoding.limits.get("kspace_encoding_step_1")
+    step_2 = encoding.limits.get("kspace_encoding_step_2")
+    if step_1 is None or step_2 is None:
+        return None
+    return step_2.center, step_1.center
+
+
+def _limits(encoding: Encoding) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    step_1 = encoding.limits.get("kspace_encoding_step_1")
+    step_2 = encoding.limits.get("kspace_encoding_step_2")
+    if step_1 is None or step_2 is None:
+        return None
+    return (step_2.minimum, step_2.maximum), (step_1.minimum, step_1.maximum)
+
+
+def _vector(values: object) -> Vector:
+    x, y, z = np.asarray(values, dtype=float).tolist()
+    return x, y, z
