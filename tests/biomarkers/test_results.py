@@ -14,7 +14,7 @@ from chistream.biomarkers.results import ChiStreamResults, Gating, Quality, coll
 RIGHT = Pool("RV", 240.0, 20.0, 3.0, 90, 44.4, 9.0)
 LEFT = Pool("LV", -10.0, 20.0, 4.0, 50, 25.0, 5.0)
 GATING = Gating(
-    method="navigator", efficiency=0.5, window_mm=5.0, n_heartbeats=200, n_accepted=100
+    method="navigator", efficiency=0.5, window_mm=(-2.5, 2.5), n_accepted=100, n_rejected=100
 )
 GREEN = Quality(light="green")
 

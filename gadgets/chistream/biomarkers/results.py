@@ -104,9 +104,9 @@ class Gating(_Model):
     efficiency
         Accepted part of the heartbeats, in [0, 1].
     window_mm
-        Full width of the acceptance window around end-expiration [mm].
-    n_heartbeats, n_accepted
-        Heartbeats measured, and those within the window.
+        Lowest and highest displacement from end-expiration that is accepted [mm].
+    n_accepted, n_rejected
+        Heartbeats kept and thrown away.
     drift_mm
         How far end-expiration moved during the scan [mm]; None if too short to tell.
     filled_from_rejected
@@ -115,9 +115,9 @@ class Gating(_Model):
 
     method: str
     efficiency: Annotated[float, Field(ge=0, le=1)]
-    window_mm: Annotated[float, Field(gt=0)]
-    n_heartbeats: Annotated[int, Field(ge=0)]
+    window_mm: tuple[float, float]
     n_accepted: Annotated[int, Field(ge=0)]
+    n_rejected: Annotated[int, Field(ge=0)]
     drift_mm: float | None = None
     filled_from_rejected: Annotated[int, Field(ge=0)] = 0
 

@@ -213,7 +213,7 @@ def draw_colour_bar(axes: Axes, volume: Volume, colour: str) -> None:
 
 
 def draw_navigator(
-    axes: Axes, displacements: RealArray, window: float, colour: str, accepted: str
+    axes: Axes, displacements: RealArray, window: tuple[float, float], colour: str, accepted: str
 ) -> None:
     """Plot the displacement of each heartbeat and the acceptance window.
 
@@ -224,13 +224,14 @@ def draw_navigator(
     displacements
         Displacement from end-expiration ``(n,)`` [mm]; NaN is left out.
     window
-        Full width of the acceptance window [mm].
+        Lowest and highest displacement that is accepted [mm].
     colour, accepted
         Of the axes with the rejected heartbeats, and of the window with the accepted ones.
     """
     beats = np.arange(1, len(displacements) + 1)
-    inside = np.abs(displacements) <= window / 2
-    axes.axhspan(-window / 2, window / 2, color=accepted, alpha=0.18, linewidth=0)
+    low, high = window
+    inside = (displacements >= low) & (displacements <= high)
+    axes.axhspan(low, high, color=accepted, alpha=0.18, linewidth=0)
     axes.plot(beats, displacements, color=colour, alpha=0.4, linewidth=0.7)
     axes.plot(beats[~inside], displacements[~inside], ".", color=colour, markersize=3.5)
     axes.plot(beats[inside], displacements[inside], ".", color=accepted, markersize=4.5)

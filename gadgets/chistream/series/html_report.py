@@ -35,7 +35,8 @@ h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .missing { color: var(--quiet); font-weight: 400; font-size: 1.3rem; }
 .columns { display: grid; gap: 0 2rem;
   grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); }
-figure { margin: 0; max-width: 56rem; } img { max-width: 100%; height: auto; display: block; border-radius: .4rem; }
+figure { margin: 0; max-width: 56rem; }
+img { max-width: 100%; height: auto; display: block; border-radius: .4rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .35rem .5rem; border-bottom: 1px solid var(--line); }

@@ -143,9 +143,11 @@ def gating_text(results: Results) -> str:
     gating = results.gating
     if gating is None:
         return f"Not gated. {results.null_reasons.get('gating', '')}".strip()
+    low, high = gating.window_mm
+    heartbeats = gating.n_accepted + gating.n_rejected
     return (
-        f"Window {gating.window_mm:.1f} mm, efficiency {100 * gating.efficiency:.0f} % "
-        f"({gating.n_accepted} of {gating.n_heartbeats} heartbeats)."
+        f"Window {high - low:.1f} mm, efficiency {100 * gating.efficiency:.0f} % "
+        f"({gating.n_accepted} of {heartbeats} heartbeats)."
     )
 
 
