@@ -8,7 +8,8 @@ from types import ModuleType
 import pytest
 
 FLOOR = 15_000
-"""Readouts per second; machines of CI are shared and slow, a quiet core does several times that."""
+"""Readouts per second of processor time: the time on the clock says as much about what else a
+machine of CI is doing. A quiet machine does several times that on the clock too."""
 
 
 @pytest.fixture(scope="module")
@@ -26,4 +27,4 @@ def ingest() -> ModuleType:
 def test_readouts_come_fast_through_a_loopback_socket(ingest: ModuleType) -> None:
     figures = ingest.measure(n_readouts=20_000, repeats=2)
     print(json.dumps(figures))  # noqa: T201
-    assert figures["readouts_per_second"] > FLOOR
+    assert figures["readouts_per_processor_second"] > FLOOR

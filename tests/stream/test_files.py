@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -210,7 +211,7 @@ def test_files_of_the_package_are_read(tmp_path: Path) -> None:
     readouts = [peer_acquisition(i, *shape) for i, shape in enumerate(shapes)]
     wave = ismrmrd.Waveform.from_array(np.arange(6, dtype=np.uint32).reshape(2, 3), waveform_id=2)
     images = [peer_image(data_type) for data_type in PEER_TYPES]
-    with ismrmrd.Dataset(path, "scan") as dataset:
+    with closing(ismrmrd.Dataset(path, "scan")) as dataset:
         dataset.write_xml_header(XML.encode())
         for readout in readouts:
             dataset.append_acquisition(readout)
@@ -264,7 +265,7 @@ def test_the_package_reads_our_files(tmp_path: Path) -> None:
     runs = [acquisitions(3, 2, 5), acquisitions(2, 2, 4, 2)]
     images = [image(data_type, series=data_type) for data_type in PEER_TYPES]
     path = write(tmp_path / "a.h5", HEADER, *runs, waveform(2, 3), *images, *images)
-    with ismrmrd.Dataset(path, create_if_needed=False) as dataset:
+    with closing(ismrmrd.Dataset(path, create_if_needed=False)) as dataset:
         assert dataset.read_xml_header() == XML.encode()
         dataset.write_xml_header(XML.encode())
         assert dataset.number_of_acquisitions() == 5

@@ -1,6 +1,7 @@
 """Damaged streams end in a ProtocolError or in messages, never in anything else, and soon."""
 
 import itertools
+import resource
 import time
 import tracemalloc
 
@@ -110,6 +111,7 @@ def test_damaged_streams_never_hang_and_never_raise_anything_else() -> None:
     dice = rng.integers(0, 2**32, (N_CASES, 8), np.uint32)
     outcomes: dict[str, int] = {}
     longest = 0.0
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     for n in range(N_CASES):
         content = mutated(streams[n % len(streams)], dice[n])
@@ -122,6 +124,8 @@ def test_damaged_streams_never_hang_and_never_raise_anything_else() -> None:
     assert sum(outcomes.values()) == N_CASES
     assert {"messages", "UnknownMessage", "MessageTooLarge", "TruncatedMessage"} <= set(outcomes)
     assert longest < 2.0
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident
+    assert grown < 64 * 1024, f"{grown} KiB more in memory"
 
 
 def test_damaged_streams_keep_no_memory() -> None:
