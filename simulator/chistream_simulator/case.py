@@ -4,15 +4,16 @@ import importlib.resources
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from chistream.arrays import Size, Vector
 from chistream.errors import SettingsError
 from chistream.physics.constants import field_strength
 from chistream_simulator.blood import deoxygenation
+from chistream_simulator.overrides import apply_overrides, checked
 from chistream_simulator.tissues import tissue_table
-from chistream_simulator.toml import TomlError, toml_loads
+from chistream_simulator.toml import toml_loads
 
 Phantom = Literal["sphere", "cylinder", "calibration-vials", "heart"]
 
@@ -205,7 +206,7 @@ def load_preset(
         Replaces the preset's seed.
     overrides
         New values as text, by name: ``{"snr": "50", "TE": "[0.002, 0.004]",
-        "tissues.liver.chi": "0.34"}``. A value is read as TOML; what is none is taken as text.
+        "tissues.liver.chi": "0.34"}``, see `apply_overrides`.
 
     Returns
     -------
@@ -223,55 +224,6 @@ def load_preset(
     50.0
     """
     values = toml_loads(preset_text(name))
-    for key, text in (overrides or {}).items():
-        _assign(values, key, _parse(text))
     if seed is not None:
         values["seed"] = seed
-    return checked_case(values)
-
-
-def checked_case(values: Mapping[str, Any]) -> Case:
-    """Check the values of a case.
-
-    Parameters
-    ----------
-    values
-        Fields of Case; those left out have their defaults.
-
-    Returns
-    -------
-    Case
-        The case.
-
-    Raises
-    ------
-    SettingsError
-        If the schema refuses them; one line for each fault, with name and value.
-    """
-    try:
-        return Case.model_validate(values)
-    except ValidationError as refusal:
-        raise SettingsError("\n".join(map(_sentence, refusal.errors()))) from refusal
-
-
-def _sentence(error: Any) -> str:  # noqa: ANN401
-    place = ".".join(map(str, error["loc"]))
-    reason = error["msg"].removeprefix("Value error, ")
-    return f"{place}: {reason}, got {error['input']!r}" if place else reason
-
-
-def _parse(text: str) -> Any:  # noqa: ANN401
-    try:
-        return toml_loads(f"value = {text}")["value"]
-    except TomlError:
-        return text
-
-
-def _assign(values: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401
-    *folders, name = key.split(".")
-    for folder in folders:
-        inner = values.setdefault(folder, {})
-        if not isinstance(inner, dict):
-            raise SettingsError(f"{key}: {folder} is no table of values")
-        values = inner
-    values[name] = value
+    return checked(Case, apply_overrides(values, overrides or {}))

@@ -1,10 +1,11 @@
 """What ``chistream simulate`` does: raw files and their truth, or raw files from images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chistream.stream.files import MessageWriter
 from chistream_simulator.case import load_preset, preset_names, preset_text
+from chistream_simulator.from_images import read_scan
 from chistream_simulator.scanner import Progress, Scan
 from chistream_simulator.truth import make_truth, truth_path, write_truth
 
@@ -48,6 +49,53 @@ def simulate(
     with MessageWriter(out) as writer:
         for message in scan.messages(progress):
             writer.write(message)
+    return out
+
+
+def simulate_from_images(
+    out: Path,
+    images: Sequence[Path],
+    *,
+    te: str | None = None,
+    seed: int | None = None,
+    overrides: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write raw multi-coil data made of measured multi-echo images; there is no truth beside.
+
+    Parameters
+    ----------
+    out
+        ISMRMRD file to write.
+    images
+        Magnitude and phase as NIfTI, or one ``.npz`` or ``.mat`` file with complex images.
+    te
+        Echo times [ms] as text, ``"4,8,12"``, where the images have none.
+    seed
+        Seed of added noise.
+    overrides
+        What else the images do not say, as text: see `chistream_simulator.from_images`.
+    progress
+        Told when it is done.
+
+    Returns
+    -------
+    Path
+        The raw file.
+
+    Raises
+    ------
+    SettingsError
+        If echo times, field strength or voxel size are known from nowhere, or do not fit.
+    FileFormatError
+        If a file is not what its name promises.
+    """
+    messages = read_scan(images, te=te, seed=seed, overrides=overrides)
+    with MessageWriter(out) as writer:
+        for message in messages:
+            writer.write(message)
+    if progress is not None:
+        progress("writing raw data", 1.0)
     return out
 
 
