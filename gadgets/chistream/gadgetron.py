@@ -24,7 +24,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from chistream.chain import run_chain
 from chistream.config import Settings, parse_settings_xml
 from chistream.errors import ChiStreamError, ReconstructionError, TruncatedMessage
 from chistream.stream.codec import MessageReader, encode
@@ -168,16 +167,19 @@ class _EndingSocket(socket.socket):
 
     def recv(self, n_bytes: int, flags: int = 0, /) -> bytes:
         received = super().recv(n_bytes, flags)
-        if not received:
-            raise EOFError("Gadgetron ended the connection")
+        if n_bytes and not received:
+            raise EOFError("the other side ended the connection")
         return received
 
 
 def _handle_fd(fd: int, chain: str) -> None:
     from gadgetron.external import Connection as GadgetronConnection
 
-    with GadgetronConnection(_EndingSocket(fileno=fd)) as connection:
-        HANDLERS[chain](connection)
+    try:
+        with _EndingSocket(fileno=fd) as peer, GadgetronConnection(peer) as connection:
+            HANDLERS[chain](connection)
+    except (EOFError, ConnectionError) as error:
+        logger.error("%s: %s", chain, error)  # noqa: TRY400
 
 
 class _Input(Iterator[Message]):
@@ -220,6 +222,9 @@ def _reconstruct(connection: Connection, chain: str, messages: Iterator[Message]
     if unknown:
         logger.warning("settings without meaning here, ignored: %s", ", ".join(unknown))
     header = read_header(connection.raw_bytes.header.decode(errors="replace"))
+    # Loaded here: whoever only listens, or installs chain files, needs no stage.
+    from chistream.chain import run_chain
+
     for message in run_chain(chain, header, settings, messages):
         if isinstance(message, Image):
             _send_image(connection, message)

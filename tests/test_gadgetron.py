@@ -1,0 +1,353 @@
+"""Gadgetron's side of the socket, byte for byte, against handlers in processes of their own."""
+
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from chistream.gadgetron import HANDLERS, install_chains, listen
+from chistream.stream.codec import MessageReader, encode
+from chistream.stream.messages import (
+    ACQUISITION_HEAD,
+    IMAGE_HEAD,
+    Acquisitions,
+    Close,
+    Image,
+    Message,
+    PeerError,
+    new_head,
+)
+
+gadgetron = pytest.importorskip("gadgetron", reason="Gadgetron's Python module is not installed")
+
+PATIENCE = 60.0
+CONFIG = '<configuration><property name="strength" value="{}"/></configuration>'
+HEADER = """<?xml version="1.0" encoding="UTF-8"?>
+<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
+  <measurementInformation><patientPosition>HFS</patientPosition></measurementInformation>
+  <experimentalConditions><H1resonanceFrequency_Hz>63870000</H1resonanceFrequency_Hz></experimentalConditions>
+  <encoding>
+    <encodedSpace><matrixSize><x>8</x><y>4</y><z>2</z></matrixSize>
+      <fieldOfView_mm><x>80</x><y>40</y><z>20</z></fieldOfView_mm></encodedSpace>
+    <reconSpace><matrixSize><x>4</x><y>4</y><z>2</z></matrixSize>
+      <fieldOfView_mm><x>40</x><y>40</y><z>20</z></fieldOfView_mm></reconSpace>
+    <encodingLimits/>
+    <trajectory>cartesian</trajectory>
+  </encoding>
+  <sequenceParameters><TE>4.0999999</TE><TE>8.2</TE></sequenceParameters>
+</ismrmrdHeader>"""
+
+
+def text(message_id: int, content: str) -> bytes:
+    """Encode CONFIG (2) or HEADER (3) as Gadgetron does: no NUL, and none counted."""
+    payload = content.encode()
+    return struct.pack("<HI", message_id, len(payload)) + payload
+
+
+def readouts(n: int) -> Acquisitions:
+    heads = np.repeat(
+        np.array([new_head(ACQUISITION_HEAD, number_of_samples=8, active_channels=2)]), n
+    )
+    return Acquisitions(heads, np.ones((n, 2, 8), np.complex64), np.zeros((n, 8, 0), np.float32))
+
+
+def image(value: int) -> Image:
+    head = new_head(IMAGE_HEAD, data_type=1, matrix_size=(4, 3, 2), channels=1)
+    return Image(head, "<ismrmrdMeta></ismrmrdMeta>", np.full((1, 2, 3, 4), value, np.uint16))
+
+
+def wire(*messages: Message) -> bytes:
+    return b"".join(piece for m in messages for piece in encode(m, counted_nul=False))
+
+
+class Peer:
+    """What Gadgetron is to an external gadget, once they are connected."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.socket.settimeout(PATIENCE)
+        self._reader = MessageReader()
+
+    def begin(self, config: str = "<configuration/>") -> None:
+        self.socket.sendall(text(2, config) + text(3, HEADER))
+
+    def say(self, *messages: Message) -> None:
+        self.socket.sendall(wire(*messages))
+
+    def hear_all(self) -> list[Message]:
+        heard: list[Message] = []
+        while n_bytes := self.socket.recv_into(self._reader.get_buffer()):
+            self._reader.received(n_bytes)
+            heard += self._reader
+        return heard
+
+    def nothing_comes(self) -> bool:
+        self.socket.settimeout(0.1)
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(PATIENCE)
+
+
+class Gadget:
+    """``python -m gadgetron PORT MODULE TARGET``, started as Gadgetron starts it."""
+
+    def __init__(self, folder: Path, module: str, target: str) -> None:
+        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        self._log = folder / "log"
+        with socket.create_server(("127.0.0.1", 0)) as listener, self._log.open("wb") as log:
+            port = str(listener.getsockname()[1])
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gadgetron", port, module, target],
+                env={**os.environ, "PYTHONPATH": path},
+                stderr=log,
+            )
+            listener.settimeout(PATIENCE)
+            connection, _ = listener.accept()
+        self.peer = Peer(connection)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Gadget]]:
+    started: list[Gadget] = []
+
+    def start_one(target: str, module: str = "chistream.gadgetron") -> Gadget:
+        started.append(Gadget(tmp_path, module, target))
+        return started[-1]
+
+    yield start_one
+    for gadget in started:
+        gadget.peer.socket.close()
+        gadget.process.kill()
+        gadget.process.wait(PATIENCE)
+
+
+def kinds(messages: list[Message]) -> list[type]:
+    return [type(m) for m in messages]
+
+
+def pixels(message: Message) -> tuple[str, int]:
+    assert isinstance(message, Image)
+    return str(message.pixels.dtype), int(message.pixels[0, 0, 0, 0])
+
+
+@pytest.mark.slow
+def test_images_pass_and_close_is_answered(start: Callable[..., Gadget]) -> None:
+    gadget = start("passthrough")
+    gadget.peer.begin()
+    gadget.peer.say(image(7), readouts(3), image(8), Close())
+    heard = gadget.peer.hear_all()
+    assert kinds(heard) == [Image, Image, Close]
+    assert [pixels(m)[1] for m in heard[:2]] == [7, 8]
+    assert gadget.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.slow
+def test_warnings_stay_in_the_log_and_images_are_of_types_that_gadgetron_takes(
+    start: Callable[..., Gadget],
+) -> None:
+    gadget = start("sound", "failing_gadget")
+    gadget.peer.begin(CONFIG.format(1) + " ")
+    gadget.peer.say(readouts(3), readouts(2), Close())
+    heard = gadget.peer.hear_all()
+    assert kinds(heard) == [Image, Image, Close]
+    assert [pixels(m) for m in heard[:2]] == [("uint16", 2), ("float32", 5)]
+    assert "this must never reach Gadgetron" in gadget.log
+    assert gadget.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("strength", "reason"),
+    [
+        (2, "acquisition: half of k-space is missing"),
+        (16, "takes uint16 and float32 images, not int16"),
+        (666, "failed for a reason of its own"),
+    ],
+)
+def test_a_failure_is_an_error_and_a_close_after_the_images_before(
+    start: Callable[..., Gadget], strength: int, reason: str
+) -> None:
+    gadget = start("sound", "failing_gadget")
+    gadget.peer.begin(CONFIG.format(strength))
+    gadget.peer.say(readouts(3), Close())
+    heard = gadget.peer.hear_all()
+    assert kinds(heard) == [Image, PeerError, Close]
+    assert isinstance(heard[1], PeerError)
+    assert reason in heard[1].text
+    assert "secret" not in heard[1].text
+    assert ("the secret of line 1" in gadget.log) == (strength == 666)
+
+
+@pytest.mark.slow
+def test_the_error_waits_until_the_input_has_been_read(start: Callable[..., Gadget]) -> None:
+    gadget = start("early", "failing_gadget")
+    gadget.peer.begin()
+    wait_until(lambda: "starting" in gadget.log.lower())
+    gadget.peer.say(readouts(3))
+    assert gadget.peer.nothing_comes()
+    gadget.peer.say(readouts(3), Close())
+    assert kinds(gadget.peer.hear_all()) == [PeerError, Close]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [("<configuration>", "no readable XML"), (CONFIG.format(-1), "strength")],
+)
+def test_settings_that_are_wrong_are_an_error(
+    start: Callable[..., Gadget], config: str, reason: str
+) -> None:
+    gadget = start("cardiac_qsm")
+    gadget.peer.begin(config)
+    gadget.peer.say(readouts(3), Close())
+    heard = gadget.peer.hear_all()
+    assert kinds(heard) == [PeerError, Close]
+    assert isinstance(heard[0], PeerError)
+    assert reason in heard[0].text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_missing", [0, 30])
+def test_the_end_of_gadgetron_in_the_middle_of_a_scan_ends_the_gadget(
+    start: Callable[..., Gadget], n_missing: int
+) -> None:
+    gadget = start("sound", "failing_gadget")
+    gadget.peer.begin()
+    scan = wire(readouts(3))
+    gadget.peer.socket.sendall(scan[: len(scan) - n_missing])
+    gadget.peer.socket.shutdown(socket.SHUT_WR)
+    gadget.peer.hear_all()
+    gadget.peer.socket.close()
+    gadget.process.wait(5.0)
+    assert "Gadgetron ended the connection" in gadget.log
+
+
+# -- connect ----------------------------------------------------------------------------------
+
+
+class Listening:
+    """A `listen` in a thread."""
+
+    def __init__(self, chain: str) -> None:
+        self._stop = threading.Event()
+        self._address: list[tuple[str, int]] = []
+        self._thread = threading.Thread(
+            target=listen,
+            args=(0, chain),
+            kwargs={
+                "on_listening": lambda host, port: self._address.append((host, port)),
+                "stop": self._stop,
+            },
+        )
+        self._thread.start()
+        wait_until(lambda: bool(self._address))
+
+    def connect(self) -> Peer:
+        return Peer(socket.create_connection(self._address[0], PATIENCE))
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def listening() -> Iterator[Listening]:
+    listening = Listening("passthrough")
+    yield listening
+    listening.stop()
+
+
+def wait_until(claim: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not claim():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_gadgetron_may_connect_again_and_several_times_at_once(listening: Listening) -> None:
+    one, other = listening.connect(), listening.connect()
+    for peer, value in ((other, 5), (one, 6)):
+        peer.begin("")
+        peer.say(image(value), Close())
+    for peer, value in ((one, 6), (other, 5)):
+        heard = peer.hear_all()
+        peer.socket.close()
+        assert kinds(heard) == [Image, Close]
+        assert pixels(heard[0])[1] == value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_bytes", [0, 1, 20, 100])
+def test_a_connection_that_ends_before_its_scan_begins_leaves_no_process(
+    listening: Listening, n_bytes: int
+) -> None:
+    peer = listening.connect()
+    peer.socket.sendall((text(2, "<configuration/>") + text(3, HEADER))[:n_bytes])
+    wait_until(lambda: bool(children()))
+    peer.socket.shutdown(socket.SHUT_WR)
+    peer.hear_all()
+    peer.socket.close()
+    wait_until(lambda: not children())
+
+
+def children() -> list[str]:
+    """Return the handler processes that still run."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if b"chistream.gadgetron" in command:
+                found.append(pid)
+    return found
+
+
+def test_only_a_registered_chain_can_be_listened_for() -> None:
+    with pytest.raises(ValueError, match=r"no gadget is called 'os\.system'"):
+        listen(0, "os.system")
+
+
+# -- chains -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chain", sorted(HANDLERS))
+def test_every_gadget_has_a_chain_file_that_calls_it(chain: str) -> None:
+    root = ET.fromstring((files("chistream") / "chains" / f"{chain}.xml").read_text())  # noqa: S314
+    assert root.tag == "configuration"
+    assert root.findtext("version") == "2"
+    (execute,) = root.iter("execute")
+    assert execute.attrib == {"name": "chistream.gadgetron", "target": chain, "type": "python"}
+    readers = [node.text for node in root.iterfind("readers/reader/classname")]
+    assert readers == ["AcquisitionReader", "WaveformReader", "ImageReader"]
+    assert [node.text for node in root.iterfind("writers/writer/classname")] == ["ImageWriter"]
+    assert root.find("stream/external/configuration") is not None
+
+
+def test_the_chain_files_are_installed_where_gadgetron_looks(tmp_path: Path) -> None:
+    written = install_chains(tmp_path)
+    assert {path.name for path in written} == {f"chistream_{chain}.xml" for chain in HANDLERS}
+    assert all(re.search("<external>", path.read_text()) for path in written)
+    with pytest.raises(FileNotFoundError):
+        install_chains(tmp_path / "nowhere")
