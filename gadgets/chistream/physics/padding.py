@@ -1,0 +1,80 @@
+"""Room around a volume, so that a periodic convolution does not wrap around."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chistream.arrays import RealArray, Size, Vector
+from chistream.physics.fourier import good_size
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """A volume in the middle of a larger grid.
+
+    Parameters
+    ----------
+    inner
+        Size of the volume ``(z, y, x)``.
+    outer
+        Size of the grid around it ``(z, y, x)``, nowhere smaller.
+
+    Raises
+    ------
+    ValueError
+        If the grid does not hold the volume.
+
+    Examples
+    --------
+    >>> padding = Padding.of_margin((24, 72, 96), (5.0, 3.3, 3.3), (30.0, 30.0, 30.0))
+    >>> padding.outer
+    (36, 96, 120)
+    >>> padding.crop(padding.pad(np.ones((24, 72, 96)))).shape
+    (24, 72, 96)
+    """
+
+    inner: Size
+    outer: Size
+
+    def __post_init__(self) -> None:
+        if any(n > m for n, m in zip(self.inner, self.outer, strict=True)):
+            raise ValueError(f"a grid of {self.outer} does not hold a volume of {self.inner}")
+
+    @classmethod
+    def of_margin(cls, inner: Size, voxel_size: Vector, margin: Vector) -> "Padding":
+        """Leave a margin on both sides, rounded up to a size that transforms fast.
+
+        Parameters
+        ----------
+        inner
+            Size of the volume ``(z, y, x)``.
+        voxel_size
+            Voxel edge lengths ``(z, y, x)`` [mm].
+        margin
+            Smallest room on each side of an axis ``(z, y, x)`` [mm], >= 0.
+        """
+        z, y, x = (
+            good_size(n + 2 * int(np.ceil(room / edge - 1e-6)))
+            for n, edge, room in zip(inner, voxel_size, margin, strict=True)
+        )
+        return cls(inner, (z, y, x))
+
+    @property
+    def window(self) -> tuple[slice, slice, slice]:
+        """Where the volume lies in the grid."""
+        z, y, x = (
+            slice((m - n) // 2, (m - n) // 2 + n)
+            for n, m in zip(self.inner, self.outer, strict=True)
+        )
+        return z, y, x
+
+    def pad(self, volume: npt.NDArray[np.generic], dtype: str = "float32") -> RealArray:
+        """Place a volume into a grid of zeros."""
+        grid = np.zeros(self.outer, dtype)
+        grid[self.window] = volume
+        return grid
+
+    def crop(self, grid: RealArray) -> RealArray:
+        """Take the volume out of the grid, as a copy."""
+        return grid[self.window].copy()

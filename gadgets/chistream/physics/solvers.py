@@ -1,0 +1,107 @@
+"""Linear systems too large to write down."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from chistream.arrays import RealArray
+
+Operator = Callable[[RealArray], RealArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What an iteration arrived at.
+
+    Parameters
+    ----------
+    values
+        The unknowns, in the shape of the right-hand side.
+    n_iterations
+        Iterations made.
+    residual
+        Norm of what is left of the right-hand side, relative to the right-hand side.
+    converged
+        Whether the residual came below the tolerance.
+    """
+
+    values: RealArray
+    n_iterations: int
+    residual: float
+    converged: bool
+
+
+def conjugate_gradients(
+    operator: Operator,
+    right: RealArray,
+    *,
+    tolerance: float,
+    max_iterations: int,
+    start: RealArray | None = None,
+    preconditioner: Operator | None = None,
+) -> Solution:
+    """Solve a symmetric positive (semi-)definite system by preconditioned conjugate gradients.
+
+    Parameters
+    ----------
+    operator
+        The system: takes and gives an array in the shape of the right-hand side.
+    right
+        Right-hand side, any shape; its precision is the precision of the solution.
+    tolerance
+        Stop when the norm of the residual is below this part of the norm of the right-hand side.
+    max_iterations
+        Stop here in any case.
+    start
+        First guess; zero by default.
+    preconditioner
+        A symmetric positive definite approximation of the inverse; the identity by default.
+
+    Returns
+    -------
+    Solution
+        The unknowns and how the iteration ended.
+
+    References
+    ----------
+    .. [1] Hestenes MR, Stiefel E. Methods of conjugate gradients for solving linear systems. J Res
+       Natl Bur Stand. 1952;49(6):409-436. doi:10.6028/jres.049.044
+
+    Examples
+    --------
+    >>> stiffness = np.array([[2.0, -1.0], [-1.0, 2.0]])
+    >>> right = np.array([1.0, 4.0])
+    >>> found = conjugate_gradients(stiffness.dot, right, tolerance=1e-9, max_iterations=9)
+    >>> found.values.round(9), found.n_iterations
+    (array([2., 3.]), 2)
+    """
+    values = np.zeros_like(right) if start is None else start.copy()
+    residual = right.copy() if start is None else right - operator(start)
+    size = _norm(right)
+    left = _norm(residual)
+    direction = np.zeros_like(right)
+    previous, n_iterations = 1.0, 0
+    while left > tolerance * size and n_iterations < max_iterations:
+        steepest = residual if preconditioner is None else preconditioner(residual)
+        descent = _dot(residual, steepest)
+        direction *= right.dtype.type(descent / previous)
+        direction += steepest
+        image = operator(direction)
+        curvature = _dot(direction, image)
+        if not curvature > 0:  # the direction lies in the null space: nothing more to gain
+            break
+        step = right.dtype.type(descent / curvature)
+        values += step * direction
+        residual -= step * image
+        left, previous = _norm(residual), descent
+        n_iterations += 1
+    return Solution(values, n_iterations, left / size if size else 0.0, left <= tolerance * size)
+
+
+def _dot(first: RealArray, second: RealArray) -> float:
+    return float(np.vdot(first, second))
+
+
+def _norm(values: RealArray) -> float:
+    return float(np.sqrt(_dot(values, values)))

@@ -1,0 +1,274 @@
+"""The objective that MEDI and total-field inversion share, on one padded grid."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chistream.arrays import Mask, RealArray, Vector, size_of
+from chistream.physics.dipole import half_dipole_kernel
+from chistream.physics.fourier import RealTransform
+from chistream.physics.gradients import diffuse, forward_differences
+from chistream.physics.padding import Padding
+from chistream.physics.solvers import Solution, conjugate_gradients
+from chistream.susceptibility.inversion import FieldData
+
+# Slopes below these count as flat [ppm/mm]: what makes the L1 norm differentiable. Outside the
+# mask nobody reads the map, and the ten times larger value converges sooner.
+FLAT_INSIDE, FLAT_OUTSIDE = 1e-3, 1e-2
+
+SWEEP_TOLERANCE = 1e-5
+"""Residual of the linear system at which a sweep ends early, relative to its right-hand side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is believed of susceptibility before the field is seen.
+
+    Parameters
+    ----------
+    strength
+        Cost of a slope inside the mask away from edges [mm/ppm], >= 0.
+    strength_outside
+        Cost of a slope outside the mask [mm/ppm], >= 0.
+    width_inside, width_outside
+        Standard deviation of susceptibility in and outside the mask [ppm], > 0.
+    edge_fraction
+        Part of the mask taken as edges of the magnitude, free of cost, in [0, 1).
+    model_error
+        Standard deviation of what the voxel grid cannot model, added to the noise [ppm], > 0.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+    """
+
+    strength: float
+    strength_outside: float
+    width_inside: float
+    width_outside: float
+    edge_fraction: float
+    model_error: float
+
+    def __post_init__(self) -> None:
+        if not min(self.strength, self.strength_outside) >= 0:
+            raise ValueError(
+                f"strength must not be negative, got {self.strength} inside and "
+                f"{self.strength_outside} outside the mask"
+            )
+        if not min(self.width_inside, self.width_outside, self.model_error) > 0:
+            raise ValueError(
+                f"width_inside {self.width_inside}, width_outside {self.width_outside} and "
+                f"model_error {self.model_error} must be positive"
+            )
+        if not 0 <= self.edge_fraction < 1:
+            raise ValueError(f"edge_fraction must lie in [0, 1), got {self.edge_fraction}")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A field map on a padded grid, at one resolution.
+
+    Parameters
+    ----------
+    field
+        Field ``(z, y, x)`` [ppm], zero outside the mask.
+    trust
+        Inverse variance of the field ``(z, y, x)`` [1/ppm^2], zero outside the mask.
+    inside
+        The mask ``(z, y, x)``.
+    magnitude
+        Image with the edges of susceptibility ``(z, y, x)``, or None.
+    voxel_size
+        Voxel edge lengths ``(z, y, x)`` [mm].
+    """
+
+    field: RealArray
+    trust: RealArray
+    inside: Mask
+    magnitude: RealArray | None
+    voxel_size: Vector
+
+    @classmethod
+    def of(cls, data: FieldData, padding: Padding, model_error: float) -> "Grid":
+        """Place a field map into its padded grid."""
+        magnitude = None
+        if data.magnitude is not None:
+            magnitude = padding.pad(np.where(data.mask, data.magnitude, 0.0))
+        return cls(
+            padding.pad(np.where(data.mask, data.field, 0.0)),
+            padding.pad(_inverse_variance(data, model_error)),
+            padding.pad(data.mask) > 0,
+            magnitude,
+            data.voxel_size,
+        )
+
+    def coarser(self, factors: tuple[int, int, int]) -> "Grid":
+        """Average blocks of voxels; a block belongs to the mask if half of it does."""
+        trust = _block_mean(self.trust, factors)
+        share = _block_mean(self.inside, factors)
+        inside: Mask = share >= 0.5
+        field = _block_mean(self.trust * self.field, factors) / np.where(trust > 0, trust, 1)
+        magnitude = self.magnitude
+        if magnitude is not None:
+            magnitude = _block_mean(magnitude, factors) / np.maximum(share, 0.5)
+        z, y, x = (edge * f for edge, f in zip(self.voxel_size, factors, strict=True))
+        return replace(
+            self,
+            field=field * inside,
+            trust=trust * inside,
+            inside=inside,
+            magnitude=magnitude,
+            voxel_size=(z, y, x),
+        )
+
+
+class Objective:
+    """The operators of one inversion on its padded grid."""
+
+    def __init__(self, grid: Grid, b0_direction: Vector, prior: Prior) -> None:
+        shape = size_of(grid.field)
+        self._grid = grid
+        self._trust = grid.trust
+        self._transform = RealTransform(shape, "float32")
+        kernel = half_dipole_kernel(shape, grid.voxel_size, b0_direction)
+        self._kernel = kernel.astype(np.float32)
+        self._width = np.where(
+            grid.inside, np.float32(prior.width_inside), np.float32(prior.width_outside)
+        )
+        self._flat = np.where(grid.inside, np.float32(FLAT_INSIDE), np.float32(FLAT_OUTSIDE))
+        self._face_cost = _face_costs(grid, prior)
+        self._diffused = np.empty(shape, np.float32)
+
+    def sweep(
+        self, chi: RealArray, *, phase_per_ppm: float | None, max_iterations: int
+    ) -> Solution:
+        """Minimise the quadratic function that touches the objective at a map.
+
+        Parameters
+        ----------
+        chi
+            The map ``(z, y, x)`` [ppm].
+        phase_per_ppm
+            Phase that a field of 1 ppm makes [rad/ppm], to compare phases, or None.
+        max_iterations
+            Most iterations of conjugate gradients.
+
+        Returns
+        -------
+        Solution
+            The next map ``(z, y, x)`` [ppm] and how it was found.
+        """
+        coupling = self._couplings(chi)
+        field = self._grid.field
+        if phase_per_ppm is not None:
+            field = self._linearised_field(chi, np.float32(phase_per_ppm))
+        right = self._width * self._field_of(self._weighted(field))
+
+        def normal(scaled: RealArray) -> RealArray:
+            source = self._width * scaled
+            image = self._field_of(self._weighted(self._field_of(source)))
+            diffuse(source, coupling, self._diffused)
+            image += self._diffused
+            image *= self._width
+            image += scaled
+            return image
+
+        solution = conjugate_gradients(
+            normal,
+            right,
+            start=chi / self._width,
+            tolerance=SWEEP_TOLERANCE,
+            max_iterations=max_iterations,
+        )
+        return replace(solution, values=self._width * solution.values)
+
+    def change(self, before: RealArray, after: RealArray) -> float:
+        """Tell how far the middle voxel of the mask has moved [ppm]."""
+        # Not the norm: a few voxels at the lung carry more of it than all of the heart.
+        moved = (after - before)[self._grid.inside]
+        return float(np.median(np.abs(moved - moved.mean(dtype=float))))
+
+    def misfit(self, chi: RealArray) -> float:
+        """Tell the weighted norm of what a map leaves unexplained, relative to the field's."""
+        left = self._grid.field - self._field_of(chi)
+        return float(np.sqrt(self._energy(left) / max(self._energy(self._grid.field), 1e-30)))
+
+    def _energy(self, field: RealArray) -> float:
+        return float(np.vdot(field, self._weighted(field)))
+
+    def _weighted(self, field: RealArray) -> RealArray:
+        """Apply W^2, blind to a constant: the centre frequency of the scan is arbitrary."""
+        weighted = self._trust * field
+        weighted -= self._trust * np.float32(
+            weighted.sum(dtype=float) / self._trust.sum(dtype=float)
+        )
+        return weighted
+
+    def _field_of(self, chi: RealArray) -> RealArray:
+        return self._transform.convolve(chi, self._kernel)
+
+    def _linearised_field(self, chi: RealArray, phase_per_ppm: np.float32) -> RealArray:
+        """Give the field that the linear problem must explain.
+
+        The gradient of ``|exp(i s f) - exp(i s D chi)|^2 / 2 s^2`` holds the sine of the phase
+        left over: wraps drop out of it, and noise beyond pi cannot pull further.
+        """
+        modelled = self._field_of(chi)
+        left = self._grid.field - modelled
+        offset = np.float32(np.sum(self._trust * left, dtype=float) / self._trust.sum(dtype=float))
+        field: RealArray = modelled + np.sin(phase_per_ppm * (left - offset)) / phase_per_ppm
+        return field
+
+    def distrust_outliers(self, chi: RealArray) -> None:
+        """Divide the weight of voxels beyond six standard deviations by their excess squared."""
+        left = np.sqrt(self._trust) * (self._grid.field - self._field_of(chi))
+        used = self._trust > 0
+        excess = np.abs(left - left[used].mean()) / (6.0 * left[used].std())
+        self._trust = self._trust / np.maximum(excess, np.float32(1)) ** 4  # W^2
+
+    def _couplings(self, chi: RealArray) -> RealArray:
+        slopes = forward_differences(chi, self._grid.voxel_size)
+        slopes *= self._face_cost > 0
+        steepness = np.sqrt(np.einsum("azyx,azyx->zyx", slopes, slopes) + self._flat**2)
+        couplings: RealArray = self._face_cost / steepness
+        return couplings
+
+
+def _face_costs(grid: Grid, prior: Prior) -> RealArray:
+    """Cost of a slope across each face, over the squared voxel edge ``(3, z, y, x)``."""
+    edges = _edges(grid, prior.edge_fraction)
+    costs = np.empty((3, *grid.field.shape), np.float32)
+    for axis, step in enumerate(grid.voxel_size):
+        beyond = np.roll(grid.inside, -1, axis)
+        costs[axis] = np.where(grid.inside & beyond & ~edges, prior.strength, 0.0)
+        costs[axis] += np.where(grid.inside | beyond, 0.0, prior.strength_outside)
+        costs[axis] /= step**2
+    return costs
+
+
+def _edges(grid: Grid, fraction: float) -> Mask:
+    """Voxels of the mask where the magnitude is steepest ``(z, y, x)``."""
+    if grid.magnitude is None:
+        return np.zeros(grid.field.shape, dtype=bool)
+    slopes = forward_differences(grid.magnitude, grid.voxel_size)
+    for axis in range(3):
+        slopes[axis] *= grid.inside & np.roll(grid.inside, -1, axis)
+    steepness = np.sqrt(np.einsum("azyx,azyx->zyx", slopes, slopes))
+    edges: Mask = steepness > np.quantile(steepness[grid.inside], 1.0 - fraction)
+    return edges
+
+
+def _inverse_variance(data: FieldData, model_error: float) -> RealArray:
+    if data.weights is None:
+        return np.where(data.mask, model_error**-2, 0.0)
+    precision = np.where(data.mask, data.weights, 0.0).astype(float) ** 2
+    # 1 / (1 / w^2 + e^2), also where the weight is zero.
+    trust: RealArray = precision / (1.0 + precision * model_error**2)
+    return trust
+
+
+def _block_mean(volume: RealArray | Mask, factors: tuple[int, int, int]) -> RealArray:
+    shape = [n for size, f in zip(volume.shape, factors, strict=True) for n in (size // f, f)]
+    mean: RealArray = volume.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
+    return mean
