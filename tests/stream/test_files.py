@@ -128,6 +128,14 @@ def test_images_of_every_type_are_written_and_read(tmp_path: Path, data_type: Da
     assert all(isinstance(m, Image) and m.pixels.flags.carray for m in received)
 
 
+def test_a_stored_head_tells_the_true_length_of_the_attributes(tmp_path: Path) -> None:
+    sent = image()
+    sent.head["attribute_string_len"] = 0
+    (_, received) = read_messages(write(tmp_path / "a.h5", HEADER, sent))
+    assert received == image()
+    assert sent.head["attribute_string_len"] == 0
+
+
 def test_series_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     sent = [image(series=series) for series in (10, 2, 1)]
     received = list(read_messages(write(tmp_path / "a.h5", HEADER, *sent)))

@@ -136,6 +136,7 @@ IRREGULAR = {
     "rubbish after a NUL": STRICT + "\0\0<x",
     "white space around": "\n " + STRICT + "\n\n",
     "a byte order mark": "\ufeff" + STRICT,
+    "white space behind a byte order mark": "\ufeff\r\n" + STRICT,
     "control characters": replaced("<TR>", "\x01\x02\ufffe<TR>"),
     "a frequency with an exponent": replaced("123200000", " 123.2e6\n"),
     "a trajectory outside the schema": replaced("cartesian", "propellor"),
