@@ -9,7 +9,7 @@ import numpy.typing as npt
 from chistream.arrays import ComplexArray, Mask, RealArray
 from chistream.field.echo_train import check_mask, check_train
 from chistream.field.noise import estimate_noise
-from chistream.field.unwrapping import unwrap_echoes
+from chistream.field.unwrapping import unwrap_field
 from chistream.physics.compiled import compiled
 
 _TWO_PI = 2 * math.pi
@@ -59,7 +59,7 @@ def fit_echoes(
     TE: npt.ArrayLike,
     mask: Mask,
     *,
-    unwrapped: RealArray | None = None,
+    start: RealArray | None = None,
     noise_sd: float | None = None,
 ) -> EchoFit:
     r"""Fit amplitude, decay, phase offset and frequency to the complex echoes.
@@ -75,9 +75,9 @@ def fit_echoes(
         Increasing echo times ``(echoes,)`` [s].
     mask
         Voxels to fit ``(z, y, x)``.
-    unwrapped
-        Unwrapped phase ``(echoes, z, y, x)`` [rad] to start from; default that of
-        `unwrap_echoes`.
+    start
+        Frequency ``(z, y, x)`` [Hz] to start from, on the right multiple of 2 pi between echoes;
+        default `unwrap_field`.
     noise_sd
         Standard deviation of the noise in the real part of an echo, equal in the imaginary part
         and in all voxels; 1 for whitened k-space and unitary transforms. Default: from the
@@ -99,8 +99,8 @@ def fit_echoes(
     -----
     Gauss-Newton on the logarithm of the signal's model, where the pairs (log m, R2*) and
     (phase, f) are orthogonal, so that a step is two weighted straight lines; a step that does not
-    lower the misfit is halved. It starts from the straight line through the unwrapped phase with
-    weights m^2, and stays on that line's multiple of 2 pi. R2* is free to be negative within the
+    lower the misfit is halved. The start is the unwrapped slope of the phase over the echoes, and
+    the fit stays on its multiple of 2 pi. R2* is free to be negative within the
     fit, because a bound would bias the mean of noisy voxels, and is reported as 0 then.
     The variance of f is :math:`\sigma^2 / (4\pi^2 \sum_e m_e^2 (TE_e - \overline{TE})^2)`, with
     the mean echo time weighted by :math:`m_e^2`.
@@ -115,14 +115,13 @@ def fit_echoes(
     mask = check_mask(mask, train)
     if noise_sd is not None and noise_sd < 0:
         raise ValueError(f"noise_sd must not be negative, got {noise_sd}")
-    if unwrapped is None:
-        unwrapped = unwrap_echoes(np.angle(train), np.abs(train), times, mask)
-    if unwrapped.shape != train.shape:
-        raise ValueError(f"unwrapped {unwrapped.shape} and echoes {train.shape} differ in shape")
+    if start is None:
+        start = unwrap_field(train, times, mask)
+    if start.shape != mask.shape:
+        raise ValueError(f"start {start.shape} and echoes {train.shape} differ in shape")
 
     signals = np.ascontiguousarray(train[:, mask].T)
-    start = _straight_line(unwrapped[:, mask], np.abs(signals.T), times)
-    fitted = fit_signals(signals, times, start)
+    fitted = fit_signals(signals, times, start[mask].astype(np.float64))
     energy, misfit = np.sum(np.abs(signals).astype(np.float64) ** 2, axis=1), fitted[:, 5]
     if noise_sd is None:
         noise_sd = _noise_of(misfit, len(times)) if len(times) > 2 else estimate_noise(train)
@@ -140,17 +139,6 @@ def fit_echoes(
         relative_residual=_on_grid(relative, mask),
         noise_sd=noise_sd,
     )
-
-
-def _straight_line(unwrapped: RealArray, magnitude: RealArray, TE: RealArray) -> RealArray:
-    """Fit lines through the unwrapped phase ``(echoes, voxels)``; return their slopes [Hz]."""
-    weights = magnitude.astype(np.float64) ** 2
-    total = np.maximum(weights.sum(axis=0), np.finfo(float).tiny)
-    centred = TE[:, None] - (weights * TE[:, None]).sum(axis=0) / total
-    spread = (weights * centred**2).sum(axis=0)
-    slope = (weights * centred * unwrapped).sum(axis=0) / np.maximum(spread, np.finfo(float).tiny)
-    frequency: RealArray = slope / _TWO_PI
-    return frequency
 
 
 def _noise_of(misfit: RealArray, n_echoes: int) -> float:

@@ -8,7 +8,6 @@ between them.
 import math
 
 import numpy as np
-from scipy import ndimage
 
 from chistream.arrays import IntArray, Mask, RealArray, size_of
 from chistream.field.quality import mean_of_edges
@@ -60,9 +59,7 @@ def unwrap_in_space(
     """
     ny, nx = size_of(phase)[1:]
     strides = (ny * nx, nx, 1)
-    quality = np.where(labels > 0, mean_of_edges(weights), -1.0)
-    places = ndimage.maximum_position(quality, labels, np.arange(1, n_regions + 1))
-    seeds = np.ravel_multi_index(tuple(np.transpose(places)), labels.shape)
+    seeds = _best_voxels(mean_of_edges(weights).ravel(), labels.ravel(), n_regions)
     # 1 is the best bin, 255 the worst, 0 no edge: every voxel of a region is reached.
     bins = np.where(weights < 0, 0, 1 + (1 - weights) * (_N_BINS - 1)).astype(np.uint8)
     bins = bins.reshape(-1, 3)
@@ -74,6 +71,16 @@ def unwrap_in_space(
     votes = _votes(unwrapped, weights, owners.reshape(phase.shape))
     shifts = _settle(*votes, int(owners.max()) + 1)
     return unwrapped + _TWO_PI * shifts[owners].reshape(phase.shape)
+
+
+def _best_voxels(quality: RealArray, labels: IntArray, n_regions: int) -> IntArray:
+    """Find the best voxel of every region, the first of several."""
+    best = np.full(n_regions + 1, -1.0, dtype=quality.dtype)
+    np.maximum.at(best, labels, quality)
+    voxels = np.flatnonzero((quality == best[labels]) & (labels > 0))[::-1]
+    seeds = np.zeros(n_regions + 1, dtype=np.int64)
+    seeds[labels[voxels]] = voxels
+    return seeds[1:]
 
 
 def _cores(bins: IntArray, strides: Strides) -> IntArray:

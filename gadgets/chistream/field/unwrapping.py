@@ -102,6 +102,8 @@ def unwrap_field(echoes: ComplexArray, TE: RealArray, mask: Mask) -> RealArray:
 
     Notes
     -----
+    The slope of the phase over the echoes: the shortest spacing is unwrapped in space, and every
+    longer one sharpens it with the weight that its noise allows, as a straight line would.
     With even echo spacing the echoes cannot tell f from f + 1/spacing, and every region that
     touches no other has such a multiple of its own. That of the largest region is chosen so that
     its magnitude-weighted median lies closest to 0 Hz: the scanner is tuned to the centre of the
@@ -194,7 +196,8 @@ def _coherence(
 
 def _weighted_medians(values: RealArray, weights: RealArray, regions: IntArray) -> RealArray:
     """Find the weighted median of every region."""
-    order = np.lexsort((values, regions))
+    order = np.argsort(values, kind="stable")
+    order = order[np.argsort(regions[order], kind="stable")]
     cumulated = np.cumsum(weights[order], dtype=np.float64)
     ends = np.cumsum(np.bincount(regions))
     starts = np.concatenate([[0], ends[:-1]])
