@@ -1,5 +1,6 @@
 """Images that scanners take, and the way back to physical values."""
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -8,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from ismrmrd import Meta
+from ismrmrd import Meta, ProtocolDeserializer
 
 from chistream.physics.geometry import Geometry
 from chistream.series.attributes import read_attributes, write_attributes
 from chistream.series.images import Profile, decode_volume, decode_volumes, encode_images
 from chistream.series.volumes import SERIES, Kind, Volume
-from chistream.stream.messages import ACQUISITION_HEAD, Image, new_head
+from chistream.stream.codec import encode
+from chistream.stream.messages import ACQUISITION_HEAD, Close, Image, Message, new_head
 
 PROFILES: list[Profile] = ["scanner", "research"]
 
@@ -260,6 +262,23 @@ def test_comments_do_not_grow_on_the_way(oblique: Geometry) -> None:
 def test_an_unknown_profile_is_refused(example: Callable[..., Volume]) -> None:
     with pytest.raises(ValueError, match="profile 'clinic' is neither"):
         encode_images(example("QSM"), "clinic")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("token", ["QSM", "MASK", "REPORT"])
+def test_the_ismrmrd_package_reads_the_bytes(
+    token: str, profile: Profile, example: Callable[..., Volume]
+) -> None:
+    images = encode_images(example(token), profile, results='{"a": "<&>"}')
+    messages: list[Message] = [*images, Close()]
+    stream = b"".join(bytes(piece) for message in messages for piece in encode(message))
+    received = list(ProtocolDeserializer(io.BytesIO(stream)).deserialize())
+    assert len(received) == len(images)
+    for sent, image in zip(images, received, strict=True):
+        np.testing.assert_array_equal(image.data, sent.pixels)
+        assert image.data.dtype == sent.pixels.dtype
+        assert image.getHead().image_series_index == SERIES[token].index
+        assert Meta.deserialize(image.attribute_string)["ImageType"] == token
 
 
 def moved(image: Image, **fields: Any) -> Image:  # noqa: ANN401

@@ -392,6 +392,14 @@ def test_a_slice_is_drawn_as_stored_with_its_aspect_and_black_where_nothing_is()
     assert page[60, 10].tolist() == [255, 255, 255]
 
 
+def test_a_region_at_the_edge_does_not_change_the_scale() -> None:
+    volume = Volume("QSM", np.zeros((1, 10, 20)), Geometry((1, 10, 20), (5.0, 4.0, 2.0)))
+    axes = drawing.new_figure(4, 4, "white").add_axes((0, 0, 1, 1))
+    drawing.draw_slice(axes, volume, 0, {"RV": np.ones((1, 10, 20), dtype=bool)})
+    assert axes.get_xlim() == (-0.5, 19.5)
+    assert axes.get_ylim() == (9.5, -0.5)
+
+
 def test_glyphs_that_the_font_lacks_are_replaced() -> None:
     assert drawing.printable("Herz 心\nü") == "Herz \N{REPLACEMENT CHARACTER}\nü"
 

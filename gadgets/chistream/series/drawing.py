@@ -25,6 +25,7 @@ ROI_COLOURS = ("#4fc3f7", "#ff7043", "#aed581", "#ba68c8", "#ffd54f")
 
 _FAMILY = "DejaVu Sans"  # comes with matplotlib
 _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
+_HALO = withStroke(linewidth=2, foreground="black")  # readable on white and on black
 _OBLIQUE = 0.35  # a direction has a second letter from about 20 degrees
 
 
@@ -188,6 +189,9 @@ def draw_slice(axes: Axes, volume: Volume, index: int, rois: Mapping[str, Mask])
     axes.set_yticks([])
     for number, (name, roi) in enumerate(rois.items()):
         _outline(axes, name, roi[index], ROI_COLOURS[number % len(ROI_COLOURS)])
+    # Outlines may reach beyond the voxels; every slice keeps the same scale.
+    _, ny, nx = geometry.shape
+    axes.set(xlim=(-0.5, nx - 0.5), ylim=(ny - 0.5, -0.5))
     _letter(axes, geometry)
 
 
@@ -263,7 +267,7 @@ def _outline(axes: Axes, name: str, region: Mask, colour: str) -> None:
         ha="center",
         family=_FAMILY,
         parse_math=False,
-        path_effects=[withStroke(linewidth=2, foreground="black")],
+        path_effects=[_HALO],
     )
 
 
@@ -284,6 +288,7 @@ def _letter(axes: Axes, geometry: Geometry) -> None:
             letters,
             color="#ffd54f",
             fontsize=8,
+            path_effects=[_HALO],
             ha={0.98: "right", 0.02: "left"}.get(x, "center"),
             va={0.03: "bottom", 0.97: "top"}.get(y, "center"),
         )
