@@ -1,4 +1,4 @@
-"""Handlers of chistream.gadgetron whose chains do what reconstructions do at the worst moment."""
+"""A gadget whose chain does what reconstructions do at the worst moment."""
 
 import sys
 from collections.abc import Iterator
@@ -15,10 +15,13 @@ from chistream.stream.messages import IMAGE_HEAD, Acquisitions, Image, Message, 
 _TYPES = {"float32": (5, np.float32), "int16": (2, np.int16), "uint16": (1, np.uint16)}
 
 
-def _run_chain(
+def run_chain(
     _name: str, header: ScanHeader, settings: Settings, messages: Iterator[Message]
 ) -> Iterator[Message]:
+    """Behave as ``strength`` says: 1.5 and 2 a reason, 16 a fatal pixel type, 666 a bug."""
     yield Text("WARNING  this must never reach Gadgetron")
+    if settings.strength == 1.5:
+        raise ReconstructionError("acquisition", "refused before the first readout")
     yield _image(len(header.echo_times), "uint16")
     n_readouts = sum(len(m) for m in messages if isinstance(m, Acquisitions))
     if settings.strength == 666:
@@ -28,33 +31,15 @@ def _run_chain(
     yield _image(n_readouts, "int16" if settings.strength == 16 else "float32")
 
 
-def _early(
-    _name: str, _header: ScanHeader, _settings: Settings, messages: Iterator[Message]
-) -> Iterator[Message]:
-    yield _image(1, "int16")
-    yield from messages
-
-
 def _image(value: int, dtype: str) -> Image:
     number, kind = _TYPES[dtype]
     head = new_head(IMAGE_HEAD, data_type=number, matrix_size=(4, 3, 2), channels=1)
     return Image(head, "<ismrmrdMeta></ismrmrdMeta>", np.full((1, 2, 3, 4), value, kind))
 
 
-def _replace_chain(run_chain: object) -> None:
-    """Put a module with this function in the place of the chains; this process has no other use."""
+def sound(connection: gadgetron.Connection) -> None:
+    """Put a module with our chain in the place of the chains, and run it."""
     module = ModuleType("chistream.chain")
     vars(module)["run_chain"] = run_chain
     sys.modules["chistream.chain"] = module
-
-
-def sound(connection: gadgetron.Connection) -> None:
-    """Behave as ``strength`` says: 666 a bug, 2 a reason, 16 a pixel type Gadgetron dies of."""
-    _replace_chain(_run_chain)
-    gadgetron.qsm(connection)
-
-
-def early(connection: gadgetron.Connection) -> None:
-    """Fail before the first readout is read."""
-    _replace_chain(_early)
     gadgetron.qsm(connection)
