@@ -143,6 +143,8 @@ class Acquisition:
             k-space cannot be told.
         """
         self._flush()
+        if self._batch.n_not_finite:
+            self._skipped["samples that are not finite"] = self._batch.n_not_finite
         kspace, gating = self._sorter.finish()
         if kspace is None:
             kinds = ", ".join(f"{n} {kind.value}" for kind, n in self._kinds.items()) or "none"
@@ -187,10 +189,7 @@ class Acquisition:
         self._batch.put(readout, address, time)
 
     def _flush(self) -> None:
-        lines, n_skipped = self._batch.take()
-        if n_skipped:
-            self._skipped["samples that are not finite"] += n_skipped
-        self._sorter.take_lines(lines)
+        self._sorter.take_lines(self._batch.take())
 
     def _refuse_second_volume(self, readout: Readout) -> None:
         volume = _Volume(readout.slice, readout.phase, readout.repetition, readout.set)

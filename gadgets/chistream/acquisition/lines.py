@@ -1,6 +1,8 @@
 """Imaging readouts on their way into k-space, transformed along x as they come."""
 
-from dataclasses import dataclass
+import math
+import mmap
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -72,8 +74,14 @@ class ReadoutTransform:
         self._crop = _unshifted(slice(first, last), grid)
         self._offset = kept // 2 - grid // 2
 
-    def apply(self, samples: ComplexArray, placement: Placement, image: ComplexArray) -> None:
-        """Transform ``samples (coils, samples)`` into ``image (coils, kept)``, unitary."""
+    def apply(self, samples: ComplexArray, placement: Placement, image: ComplexArray) -> bool:
+        """Transform ``samples (coils, samples)`` into ``image (coils, kept)``, unitary.
+
+        Returns
+        -------
+        bool
+            False if a sample is not finite; nothing is written then.
+        """
         if placement.target != self._target:
             self._samples[...] = 0
             self._target = placement.target
@@ -83,10 +91,14 @@ class ReadoutTransform:
         for centred, unshifted in self._placing:
             self._samples[:, unshifted] = placed[:, centred.start - start : centred.stop - start]
         self._plan.execute()
+        # A sample that is not finite spoils every voxel of its coil: one voxel tells.
+        if not np.isfinite(self._image[:, 0]).all():
+            return False
         scale = np.float32(self._grid**-0.5)
         for centred, unshifted in self._crop:
             inside = slice(centred.start + self._offset, centred.stop + self._offset)
             np.multiply(self._image[:, unshifted], scale, out=image[:, inside])
+        return True
 
 
 class ReadoutBatch:
@@ -109,6 +121,7 @@ class ReadoutBatch:
         self._addresses: list[Line] = []
         self._times: list[float] = []
         self.notes: dict[str, int] = {}
+        self.n_not_finite = 0
 
     @property
     def is_full(self) -> bool:
@@ -116,7 +129,7 @@ class ReadoutBatch:
         return len(self._addresses) >= self._capacity
 
     def put(self, readout: Readout, address: Line, time: float) -> None:
-        """Transform a readout and keep the result.
+        """Transform a readout and keep the result, if all samples are finite.
 
         Parameters
         ----------
@@ -148,35 +161,27 @@ class ReadoutBatch:
         if placement.grid not in self._transforms:
             self._transforms[placement.grid] = ReadoutTransform(n_coils, placement.grid, self._kept)
         transform = self._transforms[placement.grid]
-        transform.apply(readout.samples, placement, self._values[len(self._addresses)])
+        if not transform.apply(readout.samples, placement, self._values[len(self._addresses)]):
+            self.n_not_finite += 1
+            return
         self._addresses.append(address)
         self._times.append(time)
         if placement.note:
             self.notes[placement.note] = self.notes.get(placement.note, 0) + 1
 
-    def take(self) -> tuple[Lines, int]:
-        """Empty the batch.
-
-        Returns
-        -------
-        lines : Lines
-            The readouts in hybrid space, without those that are not finite.
-        n_skipped : int
-            How many those were.
-        """
+    def take(self) -> Lines:
+        """Empty the batch and return what was in it."""
         n = len(self._addresses)
-        values, addresses, times = self._values[:n], self._addresses, np.array(self._times)
-        # A sample that is not finite spoils every voxel of its coil: one voxel tells.
-        middle = values[:, :, values.shape[2] // 2 : values.shape[2] // 2 + 1]
-        (finite,) = np.nonzero(np.isfinite(middle).all(axis=(1, 2)))
-        if len(finite) < self._capacity:
+        lines = Lines(self._addresses, np.array(self._times), self._values[:n])
+        if n < self._capacity:
             # A copy, so that a few readouts do not keep the room of a full batch.
-            values, times = values[finite], times[finite]
-            addresses = [addresses[i] for i in finite]
+            values = own_pages(lines.values.shape)
+            values[...] = lines.values
+            lines = replace(lines, values=values)
         else:
-            self._values = np.zeros((0, *values.shape[1:]), np.complex64)
+            self._values = self._values[:0]
         self._addresses, self._times = [], []
-        return Lines(addresses, times, values), n - len(finite)
+        return lines
 
     def _make_room(self, n_coils: int) -> None:
         known = self._values.shape[1]
@@ -187,7 +192,29 @@ class ReadoutBatch:
                 "one volume needs the same coils throughout",
             )
         if not len(self._values):
-            self._values = np.zeros((self._capacity, n_coils, self._kept), np.complex64)
+            self._values = own_pages((self._capacity, n_coils, self._kept))
+
+
+def own_pages(shape: tuple[int, ...]) -> ComplexArray:
+    """Make an array of zeros whose memory goes back to the system when it is let go.
+
+    Readouts are held for a while and then copied into k-space. From the common heap, what they
+    leave behind would stay with the process, and hold k-space twice.
+
+    Parameters
+    ----------
+    shape
+        Shape of the array.
+
+    Returns
+    -------
+    ComplexArray
+        Array of complex64.
+    """
+    n_bytes = np.dtype(np.complex64).itemsize * math.prod(shape)
+    return np.frombuffer(mmap.mmap(-1, max(n_bytes, 8)), np.complex64, math.prod(shape)).reshape(
+        shape
+    )
 
 
 def _unshifted(centred: slice, grid: int) -> tuple[tuple[slice, slice], ...]:

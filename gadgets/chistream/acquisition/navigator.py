@@ -6,10 +6,13 @@ import numpy as np
 import pyfftw
 
 from chistream.arrays import ComplexArray, RealArray
-from chistream.physics.fourier import to_image
 
 _OVERSAMPLING = 4
 """Profile points for each sample: fine enough that a parabola finds a maximum to 1/50 sample."""
+
+_MARGIN = 0.1
+"""Part of the column left out at each end: it fades there whatever the patient does, which would
+pull every displacement towards zero."""
 
 _SEARCH_RANGE = 50.0
 """Largest displacement that is looked for [mm]; deep breaths move the diaphragm 40 mm."""
@@ -81,7 +84,7 @@ def learn_template(
     combined = _combined_power(samples, weights)
     floor = float(np.quantile(combined, 0.1))
     profiles = _profiles(combined, floor)
-    spacing = column / profiles.shape[1]
+    spacing = column / combined.shape[1]
     rough = spacing * shifts_of(profiles, profiles[0], _max_shift(spacing, profiles.shape[1]))
     first = most_frequent(rough, bandwidth)
     distance = np.abs(rough - first)
@@ -194,13 +197,11 @@ def _combined_power(samples: ComplexArray, weights: RealArray) -> RealArray:
 
 
 def _power(samples: ComplexArray) -> RealArray:
-    # A Hann window against ringing, zeros for a fine grid: resolution 2 samples, noise less.
+    # A Hann window against ringing, zeros for a fine grid: resolution 2 samples, noise less. Where
+    # the samples start does not matter to a magnitude.
     n = samples.shape[-1]
-    window = np.hanning(n + 2)[1:-1].astype(np.float32)
-    fine = np.zeros((*samples.shape[:-1], _OVERSAMPLING * n), np.complex64)
-    start = fine.shape[-1] // 2 - n // 2
-    fine[..., start : start + n] = samples * window
-    power: RealArray = np.abs(to_image(fine, axes=(-1,))) ** 2
+    image = np.fft.ifft(samples * np.hanning(n + 2)[1:-1], _OVERSAMPLING * n, norm="ortho")
+    power: RealArray = np.abs(np.fft.fftshift(image, -1)) ** 2
     return power
 
 
@@ -212,8 +213,9 @@ def _coil_weights(mean: RealArray, noise_variances: RealArray | None) -> RealArr
 
 
 def _profiles(combined: RealArray, floor: float) -> RealArray:
+    margin = int(_MARGIN * combined.shape[-1])
     profiles: RealArray = np.sqrt(np.maximum(combined - floor, 0.0))
-    return profiles
+    return profiles[..., margin : combined.shape[-1] - margin]
 
 
 def _max_shift(spacing: float, n_points: int) -> int:

@@ -60,11 +60,10 @@ class EncodingPlan:
         fields = (*(self.encoded_fov or ()), *(self.recon_fov or ()))
         if not all(number > 0 for number in (*numbers, *fields)):
             raise ValueError(f"sizes, fields of view, echoes and ratio must be positive: {self}")
-        corners = (*(self.centre_header or ()),) if self.limits is None else ()
         for (first, last), n in zip(self.limits or (), self.encoded_size[:2], strict=False):
             if not 0 <= first <= last < n:
                 raise ValueError(f"limits {first}..{last} do not fit {n} encoded lines")
-        for centre, n in zip(corners or self.centre_header or (), self.encoded_size, strict=False):
+        for centre, n in zip(self.centre_header or (), self.encoded_size, strict=False):
             if not 0 <= centre < n:
                 raise ValueError(f"centre {centre} does not fit {n} encoded lines")
 
@@ -135,5 +134,5 @@ class AcquisitionOptions:
         if not 0 <= self.max_missing_fraction <= 1:
             raise ValueError(f"max_missing_fraction {self.max_missing_fraction} is not in [0, 1]")
         lengths = (self.navigator_window, self.navigator_max_change, self.navigator_fov or 1.0)
-        if not min(lengths) > 0:
+        if not all(length > 0 for length in lengths):
             raise ValueError(f"navigator window, change and fov must be positive [mm]: {lengths}")

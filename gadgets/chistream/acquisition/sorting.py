@@ -126,7 +126,7 @@ class Sorter:
     def _why_ungated(self) -> str:
         if not self._options.navigator_enabled:
             return "gating is switched off"
-        if self.n_late_navigators:
+        if self.n_late_navigators and not len(self._navigators):
             return "the first navigator readout came after a whole k-space without any"
         if not len(self._navigators):
             return "the scan has no navigator readouts"
@@ -170,13 +170,11 @@ class Sorter:
         """Sort what no later navigator can change: it may follow a heartbeat, not two."""
         beats, times = self._judge()
         horizon = times[-2] if len(times) > 1 else -np.inf
-        waiting = []
-        for lines in self._held:
-            if lines.times.max() < horizon:
-                self._put(lines, beats, times)
-            else:
-                waiting.append(lines)
+        waiting = [lines for lines in self._held if lines.times.max() >= horizon]
+        ready = [lines for lines in self._held if lines.times.max() < horizon]
         self._held = waiting
+        while ready:  # what is sorted is let go at once
+            self._put(ready.pop(), beats, times)
 
     def _put(self, lines: Lines, beats: Heartbeats, navigator_times: RealArray) -> None:
         kspace = self._room_for(lines)
