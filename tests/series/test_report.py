@@ -24,7 +24,7 @@ from chistream.series import drawing, wording
 from chistream.series.contents import ReportContent
 from chistream.series.html_report import write_html_report
 from chistream.series.png import write_png
-from chistream.series.report import LIGHTS, compose_report, render_report, report_volume
+from chistream.series.report import LIGHTS, render_report, report_volume
 from chistream.series.volumes import Volume
 
 LONG = "The inversion had not converged after 300 iterations, and the map is a draft only. "
@@ -152,13 +152,8 @@ every_content = pytest.mark.parametrize("name", CONTENTS)
 
 
 @cache
-def page_of(name: str) -> npt.NDArray[np.uint8]:
-    return render_report(CONTENTS[name])
-
-
-@cache
-def texts_of(name: str) -> list[Text]:
-    """Return the texts that are really drawn: axes keep tick labels beyond their ends."""
+def rendered(name: str) -> tuple[npt.NDArray[np.uint8], list[Text]]:
+    """Render a page once, with the texts really drawn: axes keep labels beyond their ends."""
     drawn: list[Text] = []
 
     def draw(text: Text, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
@@ -166,11 +161,18 @@ def texts_of(name: str) -> list[Text]:
         original(text, *arguments, **options)
 
     original = Text.draw
-    figure = compose_report(CONTENTS[name])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Text, "draw", draw)
-        figure.canvas.draw()
-    return [text for text in drawn if text.get_text().strip()]
+        page = render_report(CONTENTS[name])
+    return page, [text for text in drawn if text.get_text().strip()]
+
+
+def page_of(name: str) -> npt.NDArray[np.uint8]:
+    return rendered(name)[0]
+
+
+def texts_of(name: str) -> list[Text]:
+    return rendered(name)[1]
 
 
 @every_content

@@ -38,22 +38,6 @@ def render_report(content: ReportContent) -> npt.NDArray[np.uint8]:
     numpy.ndarray
         Picture ``(1080, 1440, 3)`` uint8, RGB.
     """
-    return drawing.pixels_of(compose_report(content))
-
-
-def compose_report(content: ReportContent) -> Figure:
-    """Lay out the report page.
-
-    Parameters
-    ----------
-    content
-        What to show.
-
-    Returns
-    -------
-    Figure
-        The page.
-    """
     figure = drawing.new_figure(_WIDTH, _HEIGHT, _PAPER)
     _draw_head(figure, content)
     _draw_key_numbers(figure, content)
@@ -63,7 +47,7 @@ def compose_report(content: ReportContent) -> Figure:
     _draw_quality(figure, content)
     drawing.write(figure, 0.03, 0.018, wording.DISCLAIMER, color=_INK, fontsize=10, weight="bold")
     drawing.write(figure, 0.97, 0.018, wording.ERROR_NOTE, color=_QUIET, fontsize=8, ha="right")
-    return figure
+    return drawing.pixels_of(figure)
 
 
 def report_volume(page: npt.NDArray[np.uint8], scan: Geometry) -> Volume:
