@@ -15,11 +15,11 @@ NAVIGATOR_TE = 2e-3
 NAVIGATOR_DWELL = 20e-6
 """Time between its samples [s]."""
 
-STEP = 0.05
+STEP = 0.1
 """Descents are rounded to this, far below what a navigator resolves [mm]."""
 
 _FINE = 2
-_ACROSS = 7
+_ACROSS = 5
 
 
 class Navigator:

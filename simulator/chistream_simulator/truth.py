@@ -13,11 +13,14 @@ from chistream.errors import FileFormatError
 from chistream.physics.constants import ppm_to_hz
 from chistream.physics.geometry import Geometry
 from chistream_simulator.imaging import refined
-from chistream_simulator.phantoms.scene import block_points
+from chistream_simulator.phantoms.scene import Scene, block_points
 from chistream_simulator.phantoms.shapes import Point
 from chistream_simulator.scanner import Scan
 
 FORMAT = "chistream-truth-1"
+
+SIGNAL_THRESHOLD = 0.02
+"""Amplitude, relative to relaxed water, below which a voxel counts as giving no signal."""
 
 ROI_MARGIN = 0.75
 """Radius of a pool's sphere relative to the largest that fits."""
@@ -85,6 +88,11 @@ class Truth:
     beats: dict[str, Any] = field(default_factory=dict)
     numbers: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def TE(self) -> RealArray:
+        """Echo times ``(echoes,)`` [s]."""
+        return np.asarray(self.numbers["TE"])
+
 
 _MAPS = ("chi", "total_field", "frequency", "local_field", "r2star", "amplitude", "phase_offset")
 
@@ -116,7 +124,7 @@ def make_truth(scan: Scan) -> Truth:
     total = block_mean(maps.field, factors)
     labels = {name: maps.scene.where(name) for name in maps.scene.names}
     masks = {name: block_mean(where, factors) > 0.5 for name, where in labels.items()}
-    masks["signal"] = block_mean(values["amplitude"] > 0.02, factors) > 0.5
+    masks["signal"] = _signal_mask(scan, maps.scene, factors)
     return Truth(
         geometry=imaging.geometry,
         chi=block_mean(values["chi"], factors),
@@ -133,6 +141,19 @@ def make_truth(scan: Scan) -> Truth:
         beats=_beats(scan),
         numbers=_numbers(scan),
     )
+
+
+def _signal_mask(scan: Scan, scene: Scene, factors: Size) -> Mask:
+    phantom = scan.imaging.phantom
+    bright = {
+        part.label
+        for part in phantom.parts
+        if phantom.values[part.tissue]["amplitude"] > SIGNAL_THRESHOLD
+    }
+    tissue = np.any([scene.where(label) for label in bright], axis=0)
+    excited = block_mean(scene.quantities["amplitude"], factors) > SIGNAL_THRESHOLD
+    mask: Mask = (block_mean(tissue, factors) > 0.5) & excited
+    return mask
 
 
 def block_mean(values: RealArray | Mask, factors: Size) -> RealArray:

@@ -1,0 +1,71 @@
+"""Presets and settings: what is accepted, and what a person is told when it is not."""
+
+import pytest
+
+from chistream.errors import SettingsError
+from chistream_simulator.case import Case, load_preset, preset_names, preset_text
+from chistream_simulator.commands import preset_summaries
+from chistream_simulator.overrides import checked
+
+
+def test_all_presets_load_and_explain_themselves() -> None:
+    names = preset_names()
+    expected = {"demo", "tiny", "sphere", "cylinder", "calibration-vials", "heart"}
+    assert expected <= set(names)
+    for name in names:
+        assert load_preset(name).matrix
+        assert len(preset_summaries()[name]) > 20
+
+
+def test_a_seed_and_values_replace_those_of_a_preset() -> None:
+    case = load_preset(
+        "demo",
+        seed=7,
+        overrides={
+            "snr": "inf",
+            "TE": "[0.002, 0.004]",
+            "tissues.liver.chi": "0.34",
+            "shim": "none",
+        },
+    )
+    assert (case.seed, case.snr, case.TE, case.shim) == (7, float("inf"), (0.002, 0.004), "none")
+    assert case.tissues == {"liver": {"chi": 0.34}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ({"snrr": "5"}, "snrr: Extra inputs are not permitted, got 5"),
+        ({"snr": "-1"}, "snr: Input should be greater than 0, got -1"),
+        ({"snr": "loud"}, "snr: .* got 'loud'"),
+        ({"snr.x": "1"}, "snr is no table of values"),
+        ({"phantom": "cube"}, "phantom: Input should be 'sphere', 'cylinder'"),
+        ({"object_oversampling": "[1, 2, 2]"}, "object_oversampling .* must be >= 2"),
+        ({"matrix": "[0, 72, 96]"}, "matrix .* must be 1..1024"),
+        ({"fov": "[100, 0, 300]"}, "fov .* mm > 0"),
+        ({"missing_lines": "[[20, 0]]"}, r"missing_lines \[\(20, 0\)\] lie outside"),
+        ({"TE": "[0.004, 0.002]"}, "TE must be positive and ascending"),
+        ({"TE": "[]"}, "TE must be positive and ascending"),
+        ({"TR": "0.01"}, "TR 0.01 s must be longer than the last TE"),
+        ({"views_per_beat": "30"}, "do not fit into a short heartbeat"),
+        ({"hematocrit": "0.15", "rv_lv_difference": "500"}, "lower than arterial_saturation"),
+        ({"phantom": "sphere"}, "a sphere has no diaphragm"),
+        ({"tissues.liver.chi": "'much'"}, "chi"),
+        ({"tissues.spleen.chi": "0.1"}, "T1"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_name(overrides: dict[str, str], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        load_preset("demo", overrides=overrides)
+
+
+def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"no preset 'hart'; there are: .*heart"):
+        preset_text("hart")
+
+
+def test_saturation_follows_from_susceptibility_and_haematocrit() -> None:
+    # 252 ppb at haematocrit 0.452 are 17.5 %: controls of J Cardiovasc Magn Reson 2019;21:70.
+    case = checked(Case, {"rv_lv_difference": 252.0, "hematocrit": 0.452})
+    assert case.delta_saturation == pytest.approx(0.175, abs=5e-4)
+    assert pytest.approx(2.894, abs=1e-3) == case.B0

@@ -1,0 +1,190 @@
+"""The phantoms: shapes, partial volumes, tissues, and a chest that is one."""
+
+import numpy as np
+import pytest
+
+from chistream.physics.geometry import Geometry
+from chistream_simulator.case import Case
+from chistream_simulator.imaging import refined, slab_geometry
+from chistream_simulator.phantoms.closed_forms import molar_susceptibility
+from chistream_simulator.phantoms.library import PHANTOMS, make_phantom
+from chistream_simulator.phantoms.scene import (
+    Part,
+    blank_scene,
+    block_around,
+    block_points,
+)
+from chistream_simulator.phantoms.shapes import Ellipsoid, axes_with, cylinder
+from chistream_simulator.tissues import tissue_table
+
+OBLIQUE = slab_geometry(
+    Case(matrix=(11, 12, 13), fov=(55.0, 36.0, 26.0), rotation=(20.0, -15.0, 30.0))
+)
+AXIAL = Geometry((11, 12, 13), (5.0, 3.0, 2.0), (1.0, 2.0, 3.0))
+STILL = {"breathing_amplitude": 0.0, "navigators": "none"}
+
+
+@pytest.mark.parametrize("geometry", [AXIAL, OBLIQUE])
+def test_block_points_are_the_voxel_positions(geometry: Geometry) -> None:
+    block = (slice(2, 7), slice(0, 12), slice(3, 5))
+    points = np.stack(np.broadcast_arrays(*block_points(geometry, block)))
+    np.testing.assert_allclose(points, geometry.voxel_positions()[(slice(None), *block)], atol=1e-4)
+
+
+@pytest.mark.parametrize("geometry", [AXIAL, OBLIQUE])
+def test_a_block_holds_all_of_a_solid_and_little_else(geometry: Geometry) -> None:
+    solid = Ellipsoid((3.0, -2.0, 5.0), (6.0, 4.0, 9.0), axes_with((1.0, 1.0, 0.5)))
+    inside = solid.signed_distance(block_points(geometry)) < 0
+    z, y, x = block_around(geometry, solid, margin=0.0)
+    outside = inside.copy()
+    outside[z, y, x] = False
+    assert inside.any()
+    assert not outside.any()
+    assert np.prod([s.stop - s.start for s in (z, y, x)]) < inside.size / 2
+
+
+def test_a_solid_outside_the_grid_touches_nothing() -> None:
+    far = Ellipsoid((500.0, 0.0, 0.0), (6.0, 6.0, 6.0))
+    scene = blank_scene(AXIAL, {"chi": 1.0})
+    scene.paint([Part(far, "t", "far")], {"t": {"chi": 9.0}})
+    assert not scene.where("far").any()
+    assert (scene.quantities["chi"] == 1.0).all()
+
+
+def test_partial_volumes_add_up_to_the_volume() -> None:
+    geometry = Geometry((31, 40, 43), (2.0, 1.5, 1.5))
+    solid = Ellipsoid((0.7, -0.4, 0.3), (14.0, 17.0, 21.0), axes_with((0.2, -0.5, 1.0)))
+    scene = blank_scene(geometry, {"chi": 0.0}).paint([Part(solid, "t", "t")], {"t": {"chi": 1.0}})
+    volume = scene.quantities["chi"].sum() * 2.0 * 1.5 * 1.5
+    assert volume == pytest.approx(4 / 3 * np.pi * 14 * 17 * 21, rel=0.005)
+
+
+def test_a_cylinder_is_infinite_along_its_axis_only() -> None:
+    rod = cylinder((1.0, 2.0, 3.0), (4.0, 4.0), (0.0, 0.0, -2.0))
+    assert rod.reach((0.0, 0.0, 1.0)) == np.inf
+    assert rod.reach((1.0, 0.0, 0.0)) == pytest.approx(4.0)
+    assert rod.moved((0.0, 1.0, 0.0)).centre == (1.0, 3.0, 3.0)
+    with pytest.raises(ValueError, match="must not be zero"):
+        cylinder((0, 0, 0), (1.0, 1.0), (0.0, 0.0, 0.0))
+    np.testing.assert_allclose(np.linalg.det(axes_with((1.0, 0.0, 0.0))), 1.0)
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (6, 5, 8)])
+@pytest.mark.parametrize("factors", [(1, 2, 3), (2, 3, 2)])
+def test_a_refined_grid_covers_the_same_box(
+    shape: tuple[int, int, int], factors: tuple[int, int, int]
+) -> None:
+    coarse = Geometry(shape, (4.0, 3.0, 2.0), (1.0, 2.0, 3.0))
+    fine = refined(coarse, factors)
+    z, y, x = factors
+    means = (
+        fine.voxel_positions()
+        .reshape(3, shape[0], z, shape[1], y, shape[2], x)
+        .mean(axis=(2, 4, 6))
+    )
+    np.testing.assert_allclose(means, coarse.voxel_positions(), atol=1e-9)
+
+
+def test_tissues_have_a_source_and_sensible_signals() -> None:
+    table = tissue_table()
+    assert all(tissue.source for tissue in table.values())
+    liver, lung = table["liver"], table["lung"]
+    assert liver.r2star(1.5) == pytest.approx(1 / 0.030)
+    assert liver.r2star(3.0) == pytest.approx(1 / 0.020)
+    assert liver.r2star(1.5) < liver.r2star(2.0) < liver.r2star(3.0)
+    assert liver.r2star(0.1) > 0
+    # Fully relaxed water gives the sine of the flip angle.
+    assert table["water"].amplitude(3.0, 50.0, 30.0) == pytest.approx(0.5, rel=1e-6)
+    assert liver.amplitude(3.0, 0.015, 15.0) > 2 * lung.amplitude(3.0, 0.015, 15.0)
+    with pytest.raises(TypeError, match="saturation"):
+        table["blood"].r2star(3.0)
+
+
+@pytest.mark.parametrize("name", sorted(set(PHANTOMS) - {"heart"}))
+def test_closed_form_phantoms_have_the_field_of_what_they_hold(name: str) -> None:
+    case = Case.model_validate(
+        {
+            "phantom": name,
+            "cylinder_tilt": 90.0,
+            "position": (5.0, 4.0, 3.0),
+            "vial_gadolinium": (1.0,),
+            "vial_iron": (1.0,),
+            **STILL,
+        }
+    )
+    phantom = make_phantom(case)
+    geometry = Geometry((9, 60, 61), (4.0, 2.0, 2.0), case.position)
+    scene, field = phantom.scene(geometry), phantom.field(geometry)
+    np.testing.assert_array_equal(phantom.local_field(geometry), field)
+    assert scene.quantities["amplitude"][0, 0, 0] == 0
+    for label in phantom.pools:
+        chi = scene.quantities["chi"][scene.where(label)].max()
+        inside = np.median(field[scene.where(label)])
+        own = 0.0 if name == "sphere" else -chi / 6
+        # The other vial, 72 mm away, adds chi / 2 (8 / 72)^2: 2 ppb.
+        assert inside == pytest.approx(own, abs=0.005)
+    with pytest.raises(ValueError, match="no diaphragm"):
+        _ = phantom.beam
+
+
+def test_vials_obey_curies_law() -> None:
+    # 7.94 Bohr magnetons at 293 K: 0.338 ppm/mM, as in textbooks of magnetochemistry.
+    assert molar_susceptibility(7.94**2, 293.15) == pytest.approx(0.338, abs=0.001)
+    case = Case(phantom="calibration-vials", vial_gadolinium=(2.0,), vial_iron=(), **STILL)
+    assert make_phantom(case).values["gadolinium_2_mM"]["chi"] == pytest.approx(0.676, abs=0.002)
+
+
+class TestHeart:
+    geometry = Geometry((70, 76, 86), (3.0, 3.0, 4.0))
+
+    def test_pools_are_as_large_as_hearts(self) -> None:
+        scene = make_phantom(Case(matrix=(10, 36, 48))).scene(self.geometry)
+        volumes = {n: scene.where(n).sum() * 0.036 for n in scene.names}
+        assert 50 < volumes["LV"] < 150
+        assert 50 < volumes["RV"] < 200
+        assert 90 < volumes["myocardium"] < 200
+        assert volumes["liver"] > 500
+        assert volumes["lung"] > 2000
+
+    @pytest.mark.parametrize("difference", [0.0, 250.0, 500.0])
+    def test_the_difference_between_the_pools_is_as_set(self, difference: float) -> None:
+        values = make_phantom(Case(rv_lv_difference=difference)).values
+        found = values["venous_blood"]["chi"] - values["arterial_blood"]["chi"]
+        assert found == pytest.approx(difference / 1000)
+        # Less saturated blood loses its signal faster.
+        drop = values["venous_blood"]["r2star"] - values["arterial_blood"]["r2star"]
+        assert drop == pytest.approx(0.0, abs=1e-9) if difference == 0 else drop > 1
+
+    def test_breathing_in_moves_liver_and_heart_down_by_their_own_measure(self) -> None:
+        phantom = make_phantom(Case(tracking_factor=0.5, tracking_factor_ap=0.2))
+        _, posterior, superior = (p.astype(float) for p in block_points(self.geometry))
+        shifts, tops = {}, []
+        for label in ("LV", "spine"):
+            centres = []
+            for descent in (0.0, 12.0):
+                where = phantom.scene(self.geometry, descent).where(label)
+                centres.append(
+                    [np.broadcast_to(p, where.shape)[where].mean() for p in (posterior, superior)]
+                )
+            shifts[label] = np.subtract(centres[1], centres[0])
+        np.testing.assert_allclose(shifts["LV"], (-2.4, -6.0), atol=0.3)
+        for descent in (0.0, 12.0):
+            where = phantom.scene(self.geometry, descent).where("liver")
+            tops.append(superior[where.any(axis=(1, 2))].max())
+        assert tops[1] - tops[0] == -12
+        np.testing.assert_allclose(shifts["spine"], 0.0, atol=0.3)
+
+    @pytest.mark.slow
+    def test_lungs_bend_the_field_and_local_sources_are_a_part_of_it(self) -> None:
+        phantom = make_phantom(Case(matrix=(10, 36, 48)))
+        slab = slab_geometry(Case(matrix=(10, 36, 48)))
+        scene, total = phantom.scene(slab), phantom.field(slab)
+        local = phantom.local_field(slab)
+        heart = scene.where("LV") | scene.where("RV") | scene.where("myocardium")
+        # Tens of Hz over the heart, from lungs outside of it; a tenth of that from blood itself.
+        assert 0.05 < np.ptp(total[heart]) < 3
+        assert local[heart].std() < 0.3 * total[heart].std()
+        # Inside a pool the field follows chi: the RV's is higher than the LV's for this slab.
+        assert abs(local[scene.where("RV")].mean() - local[scene.where("LV")].mean()) < 0.25
+        moved = phantom.field(slab, 10.0)
+        assert np.abs(moved - total)[heart].max() > 0.02
