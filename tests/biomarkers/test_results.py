@@ -65,6 +65,14 @@ def test_there_and_back() -> None:
     assert ChiStreamResults.from_json(results.to_json()) == results
 
 
+def test_a_heartbeat_without_a_navigator_is_null_among_the_displacements() -> None:
+    gating = Gating(**(GATING.model_dump() | {"displacements_mm": (0.5, None, -1.2)}))
+    sent = json.loads(complete(gating=gating).to_json())
+    assert sent["gating"]["displacements_mm"] == [0.5, None, -1.2]
+    with pytest.raises(ValidationError, match="finite"):
+        Gating(**(GATING.model_dump() | {"displacements_mm": (math.nan,)}))
+
+
 def test_without_a_hematocrit_the_reason_travels() -> None:
     oximetry = saturation_difference(250.0, None, delta_chi_se_ppb=5.0)
     sent = json.loads(complete(oximetry=oximetry).to_json())

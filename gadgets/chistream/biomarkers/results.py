@@ -111,6 +111,9 @@ class Gating(_Model):
         How far end-expiration moved during the scan [mm]; None if too short to tell.
     filled_from_rejected
         Lines that only rejected heartbeats measured.
+    displacements_mm
+        Displacement of each heartbeat from end-expiration, in time order [mm]; None where its
+        navigator could not be used.
     """
 
     method: str
@@ -120,6 +123,7 @@ class Gating(_Model):
     n_rejected: Annotated[int, Field(ge=0)]
     drift_mm: float | None = None
     filled_from_rejected: Annotated[int, Field(ge=0)] = 0
+    displacements_mm: tuple[float | None, ...] = ()
 
 
 class ChiStreamResults(_Model):
