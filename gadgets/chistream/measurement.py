@@ -174,9 +174,9 @@ def _gating(report: GatingReport) -> Gating | None:
     return Gating(
         method=report.method,
         efficiency=report.efficiency,
-        window_mm=report.window_mm,
-        n_heartbeats=report.n_heartbeats,
+        window_mm=(-report.window_mm / 2, report.window_mm / 2),
         n_accepted=report.n_accepted,
+        n_rejected=report.n_heartbeats - report.n_accepted,
         drift_mm=report.drift_mm,
         filled_from_rejected=report.filled_from_rejected,
         displacements_mm=tuple(None if math.isnan(mm) else mm for mm in displacements),

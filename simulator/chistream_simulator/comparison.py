@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from chistream.arrays import Mask, RealArray
@@ -16,7 +17,7 @@ from chistream.series.volumes import SERIES
 from chistream.stream.files import groups_of, read_messages
 from chistream.stream.messages import Image
 from chistream_simulator.metrics import MapErrors, compare_maps
-from chistream_simulator.truth import SphereRoi, is_truth_file, read_truth
+from chistream_simulator.truth import FORMAT, SphereRoi, read_truth
 
 _PLACE_TOLERANCE = 0.1
 """Maps whose voxels lie farther apart than this part of a voxel do not overlay."""
@@ -103,7 +104,7 @@ def compare_files(result: Path, truth: Path) -> Comparison:
         If a file cannot be read, the two share no map, or their voxels lie elsewhere.
     """
     found = load_maps(result)
-    if not is_truth_file(truth):
+    if not _is_truth_file(truth):
         return Comparison(_compare_shared(found, load_maps(truth), result, truth))
     known = read_truth(truth)
     affine, signal = known.geometry.affine_ras, known.masks["signal"]
@@ -158,10 +159,17 @@ def load_maps(path: Path) -> dict[str, PlacedMap]:
     }
 
 
+def _is_truth_file(path: Path) -> bool:
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path, "r") as file:
+        return bool(file.attrs.get("format") == FORMAT)
+
+
 def _load_nifti(path: Path) -> dict[str, PlacedMap]:
     import nibabel
 
-    image = nibabel.load(path)
+    image = nibabel.Nifti1Image.from_filename(path)
     values = np.asarray(image.dataobj, dtype=np.float32).T
     if values.ndim != 3:
         raise FileFormatError(f"{path} has shape {values.shape[::-1]}; one 3D map is compared")
