@@ -64,11 +64,6 @@ class Sorter:
         self.n_without_navigator = 0
 
     @property
-    def has_time_order(self) -> bool:
-        """Whether everything came in the order of its time."""
-        return self._in_order
-
-    @property
     def n_unusable_navigators(self) -> int:
         """Navigator readouts that were not finite, empty or of another shape."""
         return self._navigators.n_unusable

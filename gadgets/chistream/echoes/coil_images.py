@@ -76,8 +76,8 @@ def resize(volume: ComplexArray, size: Size) -> ComplexArray:
 
     Examples
     --------
-    >>> resize(np.arange(5.0 + 0j).reshape(1, 1, 5), (1, 1, 2)).real.ravel().tolist()
-    [1.0, 2.0]
+    >>> resize(np.arange(5).astype(complex)[None, None], (1, 1, 2)).real.tolist()
+    [[[1.0, 2.0]]]
     """
     if size_of(volume) == size:
         return volume
