@@ -1,6 +1,7 @@
 """A program that embeds the service; its arguments: a file to announce in, options as JSON."""
 
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from chistream.service.server import serve
 
 def main(ready_file: str, options: str) -> None:
     values = json.loads(options)
+    if max_files := values.pop("max_files", None):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
     limits = SessionLimits(**values.pop("limits", {}))
     values.setdefault("chain_module", "fake_chains")
     serve(ServerOptions(port=0, ready_file=Path(ready_file), limits=limits, **values))

@@ -525,6 +525,32 @@ def test_a_service_whose_workers_cannot_start_says_so_and_does_not_spin(
     assert service.end() == 0
 
 
+def test_an_idle_worker_that_dies_is_replaced(start: Callable[..., Service]) -> None:
+    service = start()
+    wait_until(lambda: len(children_of(service.process.pid)) == 1)
+    Peer(service).scan("count")  # by then a worker is ready, and another starting
+    wait_until(lambda: len(children_of(service.process.pid)) == 1)
+    (pid,) = children_of(service.process.pid)
+    os.kill(pid, signal.SIGKILL)
+    assert kinds(Peer(service).scan("count")) == [Image, Close]
+    wait_until(lambda: f"worker {pid} ended" in service.log)
+
+
+def test_no_more_clients_are_accepted_than_there_are_descriptors_for(
+    start: Callable[..., Service],
+) -> None:
+    service = start(max_files=48, spare_workers=2)  # enough for two clients
+    first, second, third = Peer(service), Peer(service), Peer(service)
+    for peer in (first, second, third):
+        peer.begin("pid")
+    first.hear_pid()
+    second.hear_pid()
+    assert service.log.count(" client 127") == 2
+    first.say(Close())
+    assert kinds(first.hear_all()) == [Image, Close]
+    third.hear_pid()
+
+
 # -- limits -----------------------------------------------------------------------------------
 
 

@@ -1,7 +1,6 @@
 """Clients as the supervisor sees them: kept at hand while a worker serves them, then let go."""
 
 import contextlib
-import os
 import selectors
 import socket
 import time
@@ -26,17 +25,27 @@ class Client:
     def __init__(self, connection: socket.socket, session: str) -> None:
         self.connection = connection
         self.session = session
-        self.position_fd = StreamPosition.create_fd()
-        self.position = StreamPosition(self.position_fd)
+        self._position: StreamPosition | None = None
 
     def fileno(self) -> int:
         """Descriptor of the connection."""
         return self.connection.fileno()
 
+    @property
+    def position(self) -> Position:
+        """Where the stream to the client stands."""
+        return Position.BETWEEN if self._position is None else self._position.value
+
+    def share_position(self) -> int:
+        """Return a memory file that tells where the stream stands; the caller closes it."""
+        fd = StreamPosition.create_fd()
+        self._position = StreamPosition(fd)
+        return fd
+
     def close(self) -> None:
         """Give everything back."""
-        self.position.close()
-        os.close(self.position_fd)
+        if self._position is not None:
+            self._position.close()
         self.connection.close()
 
 
@@ -64,6 +73,10 @@ class Farewells:
     def __len__(self) -> int:
         return len(self._deadlines)
 
+    def prepare(self) -> None:
+        """Load what `say` needs; later there may be no memory or descriptor left to load it."""
+        _last_words("")
+
     def say(self, client: Client, reason: str) -> None:
         """End a client's stream, and keep its connection until it has been read.
 
@@ -76,7 +89,7 @@ class Farewells:
         """
         with contextlib.suppress(OSError):
             client.connection.settimeout(0.0)
-            if client.position.value is Position.BETWEEN:
+            if client.position is Position.BETWEEN:
                 client.connection.send(_last_words(reason))
             client.connection.shutdown(socket.SHUT_WR)
         self._deadlines[client] = time.monotonic() + self._linger_seconds
@@ -113,8 +126,7 @@ class Farewells:
 
 
 def _last_words(reason: str) -> bytes:
-    # Loaded here, because only a worker's unnatural end asks for it and a service is to listen at
-    # once.
+    # Loaded here, because a service is to listen at once, and this takes a moment.
     from chistream.stream.codec import encode
     from chistream.stream.messages import Close, Text
 

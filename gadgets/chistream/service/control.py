@@ -36,7 +36,7 @@ class StreamPosition:
     Parameters
     ----------
     fd
-        Memory file as `create_fd` makes it; stays the caller's.
+        Memory file as `create_fd` makes it; stays the caller's, and may be closed.
     """
 
     def __init__(self, fd: int) -> None:

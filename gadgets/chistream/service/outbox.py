@@ -51,7 +51,10 @@ class Outbox:
         self._messages.put(message)
 
     def close(self) -> None:
-        """Send CLOSE as the last message and wait until all is sent or the client is gone."""
+        """Send CLOSE as the last message and wait until all is sent or the client is gone.
+
+        May be called again after an interruption, to go on waiting.
+        """
         self._messages.put(Close())
         self._thread.join()
         self._connection.close()

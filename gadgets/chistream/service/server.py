@@ -3,9 +3,11 @@
 import contextlib
 import logging
 import os
+import resource
 import selectors
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -21,6 +23,8 @@ from chistream.service.workers import Worker, WorkerPool
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
 _ACCEPT_PAUSE_SECONDS = 0.25
+_OWN_FILES = 40  # standard streams, listener, spare workers, and what starting one takes
+_FILES_PER_CLIENT = 4  # its connection, the worker's control socket, the position, one to spare
 OnListening = Callable[[str, int], None]
 
 
@@ -67,6 +71,7 @@ class Server:
         self._listener: socket.socket | None = None
         self._is_accepting = False
         self._accept_after = 0.0
+        self._max_clients = count_servable_clients()
         self._n_stops = 0
         self._deadline: float | None = None
         self._is_cut = False
@@ -78,6 +83,8 @@ class Server:
         try:
             self._listen(on_listening)
             self._selector.register(self._wakeup_in, selectors.EVENT_READ, self._take_stop)
+            self._pool.fill(self._n_workers_wanted())
+            self._farewells.prepare()
             while not self._is_over():
                 self._step()
         finally:
@@ -132,7 +139,11 @@ class Server:
     def _watch_listener(self, now: float) -> None:
         """Watch the listening socket exactly while another client can be taken."""
         n_clients = len(self._sessions) + len(self._waiting)
-        wanted = n_clients < self._options.max_sessions and self._accept_after <= now
+        wanted = (
+            n_clients < self._options.max_sessions
+            and n_clients + len(self._farewells) < self._max_clients
+            and self._accept_after <= now
+        )
         if self._listener is None or wanted == self._is_accepting:
             return
         if wanted:
@@ -145,12 +156,12 @@ class Server:
         assert self._listener is not None  # noqa: S101
         try:
             connection, address = self._listener.accept()
-            client = Client(connection, uuid.uuid4().hex[:8])
         except OSError as error:
             # Mostly no descriptors left. The listener stays readable: do not spin on it.
             _LOG.warning("cannot accept a client: %s", error)
             self._accept_after = time.monotonic() + _ACCEPT_PAUSE_SECONDS
             return
+        client = Client(connection, uuid.uuid4().hex[:8])
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _LOG.info("client %s", address[0], extra={"session": client.session})
@@ -160,12 +171,14 @@ class Server:
     def _assign(self) -> None:
         """Give waiting clients to ready workers."""
         while self._waiting and (worker := self._pool.take()) is not None:
-            client = self._waiting[0]
-            if not worker.serve(client.session, client.connection, client.position_fd):
+            try:
+                worker.serve(self._waiting[0])
+            except OSError as error:
+                _LOG.warning("worker %d takes no client: %s", worker.pid, error)
+                worker.kill()
                 worker.wait()
                 continue
-            self._waiting.popleft()
-            self._sessions[worker] = client
+            self._sessions[worker] = self._waiting.popleft()
             self._selector.register(
                 worker, selectors.EVENT_READ, lambda w=worker: self._end_session(w)
             )
@@ -245,7 +258,24 @@ class Server:
         self._selector.close()
         os.close(self._wakeup_in)
         os.close(self._wakeup_out)
+        self._wakeup_out = -1  # the number may soon be another file's
         _LOG.info("ended")
+
+
+def count_servable_clients() -> int:
+    """Count the clients for which this process has descriptors enough.
+
+    Accepting more would leave none for their workers, and nobody would be served.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    n_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if n_files == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(1, (n_files - _OWN_FILES) // _FILES_PER_CLIENT)
 
 
 @contextlib.contextmanager

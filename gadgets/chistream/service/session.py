@@ -85,9 +85,10 @@ class Session:
             self._serve()
             # A CLOSE sent earlier would stop a scanner in the middle of its scan.
             self._inbox.drain()
+            self._outbox.close()
         except SessionCut:
             self._fail("The service is shutting down; this scan could not be finished.")
-        self._outbox.close()
+            self._outbox.close()
         _LOG.info(
             "%d readouts in, %d messages out, %.2f s",
             self._n_readouts,

@@ -1,6 +1,7 @@
 """Worker processes as the supervisor sees them."""
 
 import logging
+import os
 import selectors
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from chistream.service import control
+from chistream.service.clients import Client
 from chistream.service.options import ServerOptions
 
 _LOG = logging.getLogger(__name__)
@@ -30,14 +32,11 @@ class Worker:
     def __init__(self, options: ServerOptions) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "chistream.service.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                # Its own session: Ctrl-C in a terminal reaches the supervisor alone, which then
-                # ends its workers in order.
-                start_new_session=True,
-            )
+            try:
+                self._process = _start(theirs.fileno())
+            except OSError:
+                ours.close()
+                raise
         self._control = ours
         control.send_setup(
             ours,
@@ -60,15 +59,21 @@ class Worker:
         except ConnectionError:
             return False
 
-    def serve(self, session: str, client: socket.socket, position_fd: int) -> bool:
-        """Hand a client to the worker; False if it died before it could take it."""
+    def serve(self, client: Client) -> None:
+        """Hand a client to the worker.
+
+        Raises
+        ------
+        OSError
+            If the worker is dead, or there are no descriptors left.
+        """
+        position_fd = client.share_position()
         try:
             control.send_order(
-                self._control, control.SessionOrder(session, client.fileno(), position_fd)
+                self._control, control.SessionOrder(client.session, client.fileno(), position_fd)
             )
-        except OSError:
-            return False
-        return True
+        finally:
+            os.close(position_fd)
 
     def terminate(self) -> None:
         """Ask the worker to end its session with a reason."""
@@ -101,7 +106,7 @@ class WorkerPool:
     on_ready
         Called when a worker became ready.
     on_start_failure
-        Called when a worker ended before it was ready.
+        Called when a worker could not start and no other can take a client.
     """
 
     def __init__(
@@ -122,11 +127,15 @@ class WorkerPool:
 
     def fill(self, n_wanted: int) -> None:
         """Start workers until this many are ready or starting; after failures, not before time."""
-        missing = n_wanted - len(self._starting) - len(self._ready)
         if time.monotonic() < self._next_start:
             return
-        for _ in range(missing):
-            worker = Worker(self._options)
+        for _ in range(n_wanted - len(self._starting) - len(self._ready)):
+            try:
+                worker = Worker(self._options)
+            except OSError as error:
+                _LOG.error("cannot start a worker: %s", error)
+                self._hold_off()
+                return
             self._starting.append(worker)
             self._selector.register(worker, selectors.EVENT_READ, lambda w=worker: self._news(w))
 
@@ -165,7 +174,22 @@ class WorkerPool:
             return
         _LOG.error("worker %d ended with status %d before it was ready", worker.pid, status)
         self._starting.remove(worker)
-        # A worker that cannot start will not start a moment later either.
+        self._hold_off()
+
+    def _hold_off(self) -> None:
+        # What could not start now will not start a moment later either.
         self._delay = min(max(_FIRST_DELAY, 2 * self._delay), _LONGEST_DELAY)
         self._next_start = time.monotonic() + self._delay
-        self._on_start_failure()
+        if not (self._starting or self._ready):
+            self._on_start_failure()
+
+
+def _start(control_fd: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "chistream.service.worker", str(control_fd)],
+        pass_fds=[control_fd],
+        stdin=subprocess.DEVNULL,
+        # Its own session: Ctrl-C in a terminal reaches the supervisor alone, which then ends its
+        # workers in order.
+        start_new_session=True,
+    )
