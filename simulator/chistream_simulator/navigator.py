@@ -15,8 +15,8 @@ NAVIGATOR_TE = 2e-3
 NAVIGATOR_DWELL = 20e-6
 """Time between its samples [s]."""
 
-STEP = 0.1
-"""Descents are rounded to this, far below what a navigator resolves [mm]."""
+STEP = 0.5
+"""Profiles are computed for descents this far apart, and mixed in between [mm]."""
 
 _FINE = 2
 _ACROSS = 5
@@ -44,28 +44,37 @@ class Navigator:
         )
         self._phantom = phantom
         places = (np.arange(_FINE * n) - n) * fov / (_FINE * n)
-        k = np.arange(n) - n // 2
-        waves = np.exp(-2j * np.pi * np.outer(places, k) / fov) / (_FINE * np.sqrt(n))
         left, posterior, superior = beam.centre
         line = (np.full(len(places), left), np.full(len(places), posterior), superior + places)
         # What lies beyond the column is neither excited nor let through by the receiver.
         ends = np.clip((0.5 * fov - np.abs(places)) / (0.1 * fov), 0, 1)
-        self._waves = waves.astype(np.complex64)
         self._window = (np.sin(0.5 * np.pi * ends) ** 2).astype(np.float32)
         self.csm = coil_profiles(loops, line, reference)
         self._disc = _cross_section()
-        self._known: dict[int, ComplexArray] = {}
+        self._known: dict[int, RealArray] = {}
 
     def samples(self, descent: float) -> ComplexArray:
         """Noiseless readout ``(coils, samples)`` with the diaphragm at a descent [mm]."""
-        step = round(descent / STEP)
-        if step not in self._known:
-            profile = self.profile(step * STEP) * self._window
-            self._known[step] = (self.csm * profile) @ self._waves
-        return self._known[step]
+        fine = self.csm * (self.profile(descent) * self._window)
+        spectrum = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(fine, -1)), -1)
+        n = fine.shape[-1] // _FINE
+        start = fine.shape[-1] // 2 - n // 2
+        kept = spectrum[:, start : start + n] / (_FINE * np.sqrt(n))
+        return np.asarray(kept, np.complex64)
 
     def profile(self, descent: float) -> RealArray:
         """Magnitude along the column, from feet to head, averaged over its cross-section."""
+        step = int(descent // STEP)
+        part = descent / STEP - step
+        mixed: RealArray = (1 - part) * self._at(step) + part * self._at(step + 1)
+        return mixed
+
+    def _at(self, step: int) -> RealArray:
+        if step not in self._known:
+            self._known[step] = self._profile(step * STEP)
+        return self._known[step]
+
+    def _profile(self, descent: float) -> RealArray:
         maps = self._phantom.scene(self._grid, descent).quantities
         signal = maps["amplitude"] * np.exp(-maps["r2star"] * NAVIGATOR_TE)
         profile: RealArray = np.einsum("zyx,yx->z", signal, self._disc)

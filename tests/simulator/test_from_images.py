@@ -223,6 +223,14 @@ def test_files_that_are_not_what_they_seem_are_refused(tmp_path: Path) -> None:
         read_images([tmp_path / "a.nii"])
 
 
+def test_an_image_of_another_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "volume.nii"
+    nibabel.MGHImage(np.ones((5, 4, 3), np.float32), np.eye(4)).to_filename(tmp_path / "v.mgz")  # type: ignore[no-untyped-call]
+    (tmp_path / "v.mgz").rename(path)
+    with pytest.raises(FileFormatError, match=r"volume\.nii is no NIfTI file"):
+        read_images([path, path])
+
+
 def test_images_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     one = write_nifti(tmp_path / "one.nii", np.ones((2, 3, 4, 5)))
     other = write_nifti(tmp_path / "other.nii", np.ones((3, 3, 4, 5)))

@@ -48,6 +48,7 @@ def test_a_solid_outside_the_grid_touches_nothing() -> None:
     scene = blank_scene(AXIAL, {"chi": 1.0})
     scene.paint([Part(far, "t", "far")], {"t": {"chi": 9.0}})
     assert not scene.where("far").any()
+    assert not scene.where("what was never painted").any()
     assert (scene.quantities["chi"] == 1.0).all()
 
 

@@ -8,12 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from chistream.arrays import Mask, RealArray
+from chistream.arrays import RealArray
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.fields import field_on_grid, patient_grid, sample
 from chistream_simulator.phantoms.phantom import PencilBeam, Phantom, tissue_values
-from chistream_simulator.phantoms.scene import Part, Scene, blank_scene, block_points
+from chistream_simulator.phantoms.scene import Part, Scene, blank_scene, block_around, block_points
 from chistream_simulator.phantoms.shapes import Axes, Ellipsoid, Point, axes_with, cylinder, point
 
 TRUNK = (165.0, 106.0)
@@ -59,7 +59,6 @@ class HeartPhantom(Phantom):
             focus=("LV", "RV", "myocardium"),
         )
         self._spacing = _spacing(case)
-        self._latest: tuple[float, RealArray] | None = None
 
     @property
     def beam(self) -> PencilBeam:
@@ -81,10 +80,8 @@ class HeartPhantom(Phantom):
         RealArray
             Interpolated from the patient's grid.
         """
-        if self._latest is None or self._latest[0] != descent:
-            chi = self._patient(descent).quantities["chi"]
-            self._latest = (descent, field_on_grid(chi, self.patient_geometry))
-        return sample(self._latest[1], self.patient_geometry, geometry)
+        field = self._field(descent) if descent else self._resting_field
+        return sample(field, self.patient_geometry, geometry)
 
     def local_field(self, geometry: Geometry) -> RealArray:
         """Field ``(z, y, x)`` [ppm] of the signal-giving tissues inside the grid, at rest."""
@@ -93,8 +90,8 @@ class HeartPhantom(Phantom):
         labels = {p.label for p in self.parts if p.tissue in SILENT}
         silent = (scene.labels == 0) | np.any([scene.where(n) for n in labels], axis=0)
         chi[silent] = 0.0
-        chi *= _inside(self.patient_geometry, geometry)
-        return sample(field_on_grid(chi, self.patient_geometry), self.patient_geometry, geometry)
+        local = _cut_out(chi, self.patient_geometry, geometry)
+        return sample(field_on_grid(local, self.patient_geometry), self.patient_geometry, geometry)
 
     @cached_property
     def patient_geometry(self) -> Geometry:
@@ -102,6 +99,14 @@ class HeartPhantom(Phantom):
         half = (*TRUNK, TRUNK_PERIOD / 2)
         low = point(-np.asarray(half))
         return patient_grid(low, half, self._spacing, PADDING)
+
+    @cached_property
+    def _resting_field(self) -> RealArray:
+        # The shim, the noise level, the truth and the first motion state all need it.
+        return self._field(0.0)
+
+    def _field(self, descent: float) -> RealArray:
+        return field_on_grid(self._patient(descent).quantities["chi"], self.patient_geometry)
 
     @cached_property
     def _resting(self) -> Scene:
@@ -169,14 +174,18 @@ def _spacing(case: Case) -> Point:
     return in_plane, in_plane, along_s / 2
 
 
-def _inside(source: Geometry, target: Geometry) -> Mask:
-    """Find the voxels of one grid that lie within another."""
-    offsets = [p - c for p, c in zip(block_points(source), target.position, strict=True)]
-    inside: Mask = np.ones((1, 1, 1), dtype=bool)
+def _cut_out(chi: RealArray, source: Geometry, target: Geometry) -> RealArray:
+    """Keep what lies within another grid's box."""
     axes = (target.slice_dir, target.phase_dir, target.read_dir)
+    extents = np.multiply(target.shape, target.voxel_size)
+    radius = 0.6 * float(np.linalg.norm(extents))  # some more than half of the diagonal
+    block = block_around(source, Ellipsoid(target.position, (radius, radius, radius)), margin=0.0)
+    offsets = [p - c for p, c in zip(block_points(source, block), target.position, strict=True)]
+    cut = np.zeros_like(chi)
+    cut[block] = chi[block]
     for n, step, axis in zip(target.shape, target.voxel_size, axes, strict=True):
         along: RealArray = np.zeros((), np.float32)
         for offset, cosine in zip(offsets, axis, strict=True):
             along = along + offset * np.float32(cosine / step)
-        inside = inside & np.asarray(np.abs(along + n // 2 - (n - 1) / 2) <= n / 2)
-    return inside
+        cut[block] *= np.abs(along + n // 2 - (n - 1) / 2) <= n / 2
+    return cut

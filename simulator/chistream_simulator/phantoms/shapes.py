@@ -56,7 +56,7 @@ class Ellipsoid:
     --------
     >>> ball = Ellipsoid((0.0, 0.0, 0.0), (10.0, 10.0, 10.0))
     >>> x = np.array([0.0, 7.0, 14.0])
-    >>> ball.signed_distance((x, 0 * x, 0 * x)).tolist()
+    >>> ball.signed_distance((x, 0 * x, 0 * x)).round(4).tolist()
     [-10.0, -3.0, 4.0]
     """
 
