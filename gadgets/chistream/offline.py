@@ -133,16 +133,14 @@ def describe_results(results: ChiStreamResults) -> list[str]:
     """
     lines = [f"quality: {results.quality.light}"]
     lines += [f"  {reason}" for reason in results.quality.reasons]
+    missing = results.null_reasons
     if results.delta_chi_ppb is None:
-        lines.append(f"RV - LV: not measured. {results.null_reasons['delta_chi_ppb']}")
-    else:
-        error = results.delta_chi_se_ppb or 0.0
-        lines.append(f"RV - LV: {results.delta_chi_ppb:.0f} +- {error:.0f} ppb")
+        return [*lines, f"blood pools: not measured. {missing['delta_chi_ppb']}"]
+    error = results.delta_chi_se_ppb or 0.0
+    lines.append(f"RV - LV: {results.delta_chi_ppb:.0f} +- {error:.0f} ppb")
     if results.delta_sao2 is None:
-        lines.append(f"oxygen saturation: not measured. {results.null_reasons['delta_sao2']}")
-    else:
-        lines.append(f"oxygen saturation difference: {100 * results.delta_sao2:.1f} %")
-    return lines
+        return [*lines, f"oxygen saturation: not measured. {missing['delta_sao2']}"]
+    return [*lines, f"oxygen saturation difference: {100 * results.delta_sao2:.1f} %"]
 
 
 def _reconstruct_file(

@@ -1,7 +1,7 @@
 """How far a result is from the truth of a simulation, or from another result."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,17 @@ class PoolComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Errors by series, and blood pools by name."""
+    """Errors by series, series that the truth says nothing about, blood pools by name."""
 
     maps: Mapping[str, MapErrors]
+    constant: tuple[str, ...] = ()
     pools: Mapping[str, PoolComparison] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all figures as plain JSON values."""
         return {
             "maps": {token: asdict(errors) for token, errors in self.maps.items()},
+            "constant_in_truth": list(self.constant),
             "pools": {
                 name: asdict(pool) | {"error_ppb": pool.error_ppb}
                 for name, pool in self.pools.items()
@@ -75,6 +77,7 @@ class Comparison:
                 f"{token:12} {e.nrmse:8.1f} {e.detrended_nrmse:9.1f} {e.slope:6.3f} "
                 f"{e.correlation:6.3f} {e.rmse:8.2f} {SERIES[token].unit:5} {e.n_voxels}"
             )
+        lines += [f"{token:12} is one value in the truth: not compared" for token in self.constant]
         for name, pool in self.pools.items():
             lines.append(
                 f"{name} - LV: {pool.result_ppb:.0f} ppb, truth {pool.truth_ppb:.0f} ppb, "
@@ -105,7 +108,7 @@ def compare_files(result: Path, truth: Path) -> Comparison:
     """
     found = load_maps(result)
     if not _is_truth_file(truth):
-        return Comparison(_compare_shared(found, load_maps(truth), result, truth))
+        return _compare_shared(found, load_maps(truth), result, truth)
     known = read_truth(truth)
     affine, signal = known.geometry.affine_ras, known.masks["signal"]
     ppb = np.float32(PPB_PER_PPM)
@@ -117,7 +120,7 @@ def compare_files(result: Path, truth: Path) -> Comparison:
     }
     compared = _compare_shared(found, maps, result, truth)
     pools = _compare_pools(found, maps["QSM"], known.rois, known.geometry)
-    return Comparison(compared, pools)
+    return replace(compared, pools=pools)
 
 
 def load_maps(path: Path) -> dict[str, PlacedMap]:
@@ -180,18 +183,22 @@ def _load_nifti(path: Path) -> dict[str, PlacedMap]:
 
 def _compare_shared(
     found: Mapping[str, PlacedMap], known: Mapping[str, PlacedMap], result: Path, truth: Path
-) -> dict[str, MapErrors]:
+) -> Comparison:
     shared = [token for token in _COMPARED if token in found and token in known]
     if not shared:
         raise FileFormatError(f"{result} ({', '.join(found)}) and {truth} share no map")
     for token in shared:
         _require_same_place(found[token], known[token], result, truth)
-    return {
-        token: compare_maps(
-            found[token].values, known[token].values, found[token].valid & known[token].valid
-        )
-        for token in shared
-    }
+    maps: dict[str, MapErrors] = {}
+    constant = []
+    for token in shared:
+        one, other = found[token], known[token]
+        both = one.valid & other.valid
+        if both.any() and np.ptp(other.values[both]) > 0:
+            maps[token] = compare_maps(one.values, other.values, both)
+        else:
+            constant.append(token)
+    return Comparison(maps, tuple(constant))
 
 
 def _require_same_place(one: PlacedMap, other: PlacedMap, result: Path, truth: Path) -> None:

@@ -230,7 +230,9 @@ class Acquisition:
         warnings += [f"{n} readouts were left out: {why}." for why, n in self._skipped.items()]
         sorter = self._sorter
         if gating.method == "ungated":
-            warnings.append(f"The scan was not gated: {gating.reason}.")
+            # Who switched gating off knows; the report repeats it, but it is no fault.
+            if self._options.navigator_enabled:
+                warnings.append(f"The scan was not gated: {gating.reason}.")
         elif gating.efficiency is None or gating.efficiency < _LOW_EFFICIENCY:
             warnings.append(
                 f"Only {gating.n_accepted} of {gating.n_heartbeats} heartbeats were accepted."
