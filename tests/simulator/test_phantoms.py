@@ -189,3 +189,11 @@ class TestHeart:
         assert abs(local[scene.where("RV")].mean() - local[scene.where("LV")].mean()) < 0.25
         moved = phantom.field(slab, 10.0)
         assert np.abs(moved - total)[heart].max() > 0.02
+
+    def test_the_chest_wall_is_closed_around_lungs_and_abdomen(self) -> None:
+        phantom = make_phantom(Case())
+        wall = blank_scene(self.geometry, {}).paint(phantom.parts[:1], phantom.values)
+        outside = ~wall.where("body")
+        scene = phantom.scene(self.geometry)
+        for label in ("lung", "liver", "spine", "sternum", "myocardium"):
+            assert not (scene.where(label) & outside).any()

@@ -123,11 +123,11 @@ class HeartPhantom(Phantom):
 def _chest() -> tuple[Part, ...]:
     down = (0.0, 0.0, -1.0)
     left, posterior, superior = DOME
-    liver = Ellipsoid((left, posterior, superior - 80.0), (84.0, 90.0, 80.0))
-    left_dome = Ellipsoid((82.0, 2.0, -124.0), (72.0, 86.0, 76.0))
+    liver = Ellipsoid((left, posterior, superior - 80.0), (82.0, 80.0, 80.0))
+    left_dome = Ellipsoid((82.0, 2.0, -124.0), (72.0, 80.0, 76.0))
     return (
-        Part(Ellipsoid((-79.0, 4.0, 75.0), (71.0, 90.0, 138.0)), "lung", "lung"),
-        Part(Ellipsoid((83.0, 6.0, 75.0), (67.0, 88.0, 138.0)), "lung", "lung"),
+        Part(Ellipsoid((-79.0, 2.0, 75.0), (71.0, 80.0, 138.0)), "lung", "lung"),
+        Part(Ellipsoid((83.0, 3.0, 75.0), (67.0, 80.0, 138.0)), "lung", "lung"),
         Part(cylinder((0.0, 74.0, 0.0), (19.0, 17.0)), "bone", "spine"),
         Part(cylinder((0.0, -94.0, 0.0), (17.0, 6.0)), "bone", "sternum"),
         Part(cylinder((24.0, 50.0, 0.0), (11.0, 11.0)), "arterial_blood", "aorta"),
