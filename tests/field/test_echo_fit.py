@@ -172,12 +172,13 @@ def test_the_kernels_say_in_python_what_they_say_compiled(make_echoes: MakeEchoe
     assert fit.frequency[0, 0, 0] == 0
 
 
-@pytest.mark.usefixtures("plain_kernels")
-@pytest.mark.parametrize("error", [-70.0, -35.0, 35.0, 70.0])
-def test_a_step_that_goes_too_far_is_halved(make_echoes: MakeEchoes, error: float) -> None:
-    # 70 Hz is two thirds of a turn over the train: a full step misses from there.
-    field = np.full((1, 1, 2), 30.0)
-    echoes = make_echoes(field, EVEN, r2star=60.0)
-    mask = np.ones(field.shape, dtype=bool)
-    fit = fit_echoes(echoes, EVEN, mask, start=field + error, noise_sd=1.0)
-    np.testing.assert_allclose(fit.frequency, 30.0, atol=1e-3)
+def test_noise_is_fitted_downhill_and_as_in_python(request: pytest.FixtureRequest) -> None:
+    # Noise has no model: in some of these voxels a full Gauss-Newton step goes uphill.
+    parts = np.random.default_rng(1).standard_normal((2, 4, 4, 10, 10))
+    echoes, mask = parts[0] + 1j * parts[1], np.ones((4, 10, 10), dtype=bool)
+    start = np.zeros(mask.shape)
+    compiled = fit_echoes(echoes, UNEVEN, mask, start=start, noise_sd=1.0)
+    assert (compiled.relative_residual < 1).all()
+    request.getfixturevalue("plain_kernels")
+    plain = fit_echoes(echoes, UNEVEN, mask, start=start, noise_sd=1.0)
+    np.testing.assert_allclose(plain.residual, compiled.residual, rtol=1e-4)

@@ -22,7 +22,7 @@ def test_air_that_the_scanner_has_blanked_does_not_count() -> None:
     rng = np.random.default_rng(6)
     parts = rng.standard_normal((2, 2, 20, 30, 31))
     image = 10 + parts[0] + 1j * parts[1]
-    image[..., :22] = 0
+    image[..., np.arange(31) % 5 < 2] = 0
     assert estimate_noise(image) == pytest.approx(1.0, rel=0.1)
 
 

@@ -65,6 +65,15 @@ def test_there_are_no_edges_beyond_the_grid_or_the_mask() -> None:
     assert (weights >= 0).sum() == 4 * 6 * 7 + 5 * 5 * 7 + 5 * 6 * 6 - 6
 
 
+def test_the_phase_outside_the_mask_does_not_count() -> None:
+    rng = np.random.default_rng(8)
+    mask = rng.random(SHAPE) > 0.3
+    phase = rng.uniform(-1, 1, SHAPE)
+    other = np.where(mask, phase, rng.uniform(-3, 3, SHAPE))
+    ones = np.ones(SHAPE)
+    np.testing.assert_array_equal(weigh_edges(other, ones, mask), weigh_edges(phase, ones, mask))
+
+
 def test_a_phase_that_bends_weighs_less() -> None:
     phase = np.zeros(SHAPE)
     phase[2, 3, 3] = 0.5

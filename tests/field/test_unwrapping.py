@@ -7,6 +7,7 @@ import pytest
 
 from chistream.arrays import ComplexArray, Mask, RealArray, Size
 from chistream.errors import ReconstructionError
+from chistream.field import unwrapping
 from chistream.field.unwrapping import unwrap_echoes, unwrap_field
 
 MakeEchoes = Callable[..., ComplexArray]
@@ -117,6 +118,26 @@ def test_a_region_beyond_a_gap_continues_the_field_of_the_largest(make_echoes: M
     echoes = make_echoes(field, EVEN, phase_offset=coil_offset((3, 5, 60)))
     found = unwrap_field(echoes, EVEN, mask)
     np.testing.assert_allclose(found[mask], field[mask], atol=1e-2)
+
+
+def test_long_spacings_sharpen_the_field_as_a_straight_line_would(
+    make_echoes: MakeEchoes,
+) -> None:
+    TE = np.array([1.0, 3.0, 5.5, 9.0, 14.0]) * 1e-3
+    field = np.full((10, 20, 25), 30.0)
+    echoes = make_echoes(field, TE, r2star=0.0, noise_sd=0.02)
+    found = unwrap_field(echoes, TE, np.ones(field.shape, dtype=bool))
+    bound = 0.02 / (2 * np.pi * np.sqrt(np.sum((TE - TE.mean()) ** 2)))
+    # The lags share echoes, so their sum is a little noisier than the best line.
+    assert bound * 0.95 < found.std() < bound * 1.1
+
+
+def test_the_weighted_median_is_that_of_each_region() -> None:
+    values = np.array([5.0, 1.0, 9.0, 2.0, 7.0, 3.0])
+    weights = np.array([1.0, 1.0, 5.0, 1.0, 0.0, 1.5])
+    regions = np.array([0, 0, 0, 1, 2, 1])
+    medians = unwrapping._weighted_medians(values, weights, regions)
+    np.testing.assert_array_equal(medians, [9.0, 3.0, 7.0])
 
 
 def test_bright_voxels_decide_where_the_centre_is(make_echoes: MakeEchoes) -> None:
