@@ -95,7 +95,7 @@ def test_added_noise_has_the_level_asked_for_and_a_noise_scan(
 
 
 def save(path: Path, values: RealArray, affine: RealArray) -> Path:
-    image = nibabel.Nifti1Image(values.astype(np.float32), affine)  # type: ignore[no-untyped-call]
+    image = nibabel.Nifti1Image(values.astype(np.float32), affine)
     image.to_filename(path)
     return path
 
@@ -225,7 +225,7 @@ def test_files_that_are_not_what_they_seem_are_refused(tmp_path: Path) -> None:
 
 def test_an_image_of_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "volume.nii"
-    nibabel.MGHImage(np.ones((5, 4, 3), np.float32), np.eye(4)).to_filename(tmp_path / "v.mgz")  # type: ignore[no-untyped-call]
+    nibabel.MGHImage(np.ones((5, 4, 3), np.float32), np.eye(4)).to_filename(tmp_path / "v.mgz")
     (tmp_path / "v.mgz").rename(path)
     with pytest.raises(FileFormatError, match=r"volume\.nii is no NIfTI file"):
         read_images([path, path])

@@ -38,7 +38,7 @@ def write_nifti(volume: Volume, path: Path | str) -> Path:
     if volume.series.kind is Kind.LABEL:
         values = values.astype(np.uint16)
     affine = volume.geometry.affine_ras
-    image: Any = nibabel.Nifti1Image(values.transpose(2, 1, 0), affine)  # type: ignore[no-untyped-call]
+    image: Any = nibabel.Nifti1Image(values.transpose(2, 1, 0), affine)
     image.set_sform(affine, code=_SCANNER_ANATOMICAL)
     image.set_qform(affine, code=_SCANNER_ANATOMICAL)
     image.header.set_xyzt_units("mm", "sec")

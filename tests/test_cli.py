@@ -1,0 +1,168 @@
+"""The command line as a person uses it."""
+
+import json
+import sys
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import chistream
+from chistream import cli
+
+runner = CliRunner()
+
+
+def run(*arguments: object) -> str:
+    result = runner.invoke(cli.app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fail(*arguments: object) -> str:
+    """Run `main` as the shell does; return what a person reads."""
+    old, sys.argv = sys.argv, ["chistream", *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    finally:
+        sys.argv = old
+    assert ended.value.code not in (0, None)
+    return str(ended.value.code)
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert run("--version").strip() == f"chistream {chistream.__version__}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        ("demo",),
+        ("simulate",),
+        ("serve",),
+        ("replay",),
+        ("reconstruct",),
+        ("compare",),
+        ("gadgetron",),
+        ("gadgetron", "install"),
+        ("gadgetron", "listen"),
+    ],
+)
+def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
+    assert "Usage" in run(*command, "--help")
+
+
+def test_presets_are_listed_for_people_and_as_json() -> None:
+    assert "tiny" in run("simulate", "--list-presets")
+    assert "demo" in json.loads(run("simulate", "--list-presets", "--json"))
+
+
+def test_simulate_writes_raw_data_and_truth_with_the_values_set(tmp_path: Path) -> None:
+    raw = tmp_path / "scan.h5"
+    said = json.loads(
+        run("simulate", raw, "--preset", "tiny", "--seed", 3, "--set", "n_coils=2", "--json")
+    )
+    assert said["raw"] == str(raw)
+    with h5py.File(tmp_path / "scan.truth.h5") as truth:
+        assert truth["csm"].shape[0] == 2
+        assert truth["numbers/seed"][()] == 3
+
+
+def test_simulate_needs_a_file_to_write() -> None:
+    result = runner.invoke(cli.app, ["simulate"])
+    assert result.exit_code == 2
+    assert "name the file to write" in result.output
+
+
+def test_measured_images_become_raw_data_of_the_same_voxels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    shape = (10, 9, 8, 2)  # x, y, z, echo
+    for name, values in (("mag", rng.random(shape)), ("phase", rng.uniform(-3, 3, shape))):
+        image = nibabel.Nifti1Image(values.astype(np.float32), np.diag([2.0, 2.0, 3.0, 1.0]))
+        nibabel.save(image, tmp_path / f"{name}.nii")
+    raw = tmp_path / "scan.h5"
+    run(
+        "simulate", raw, tmp_path / "mag.nii", tmp_path / "phase.nii", "--from-images",
+        "--te", "4,8", "--set", "field_strength=3", "--set", "phase_scale=radians",
+    )  # fmt: skip
+    run("reconstruct", raw, "-o", tmp_path / "out", "--chain", "echoes")
+    found = nibabel.Nifti1Image.from_filename(tmp_path / "out" / "MAGNITUDE_echo-2.nii.gz")
+    assert found.shape == (10, 9, 8)
+    assert found.header.get_zooms() == pytest.approx((2.0, 2.0, 3.0), rel=1e-4)
+
+
+def test_reconstruct_and_compare_agree_on_where_things_are(tiny_raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    text = run(
+        "reconstruct", tiny_raw, "-o", out, "--chain", "qsm", "--format", "nifti,dicom,mrd,png",
+        "--set", "inversion=tkd", "--set", "background=lbv",
+    )  # fmt: skip
+    assert "quality: green" in text
+    names = {path.name for path in out.iterdir()}
+    assert {"QSM.nii.gz", "QSM.png", "REPORT.png", "images.h5", "results.json", "dicom"} <= names
+    assert "<html" in (out / "report.html").read_text()
+    truth = tiny_raw.with_suffix(".truth.h5")
+    table = run("compare", out / "images.h5", truth)
+    assert "QSM" in table
+    figures = json.loads(run("compare", out / "images.h5", truth, "--json"))
+    assert 0 < figures["maps"]["QSM"]["nrmse"] < 100
+    assert figures["constant_in_truth"] == ["R2STAR"]
+    same = json.loads(run("compare", out / "QSM.nii.gz", out / "images.h5", "--json"))
+    assert same["maps"]["QSM"]["nrmse"] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_several_raw_files_get_a_folder_each(tiny_raw: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.h5"
+    other.write_bytes(tiny_raw.read_bytes())
+    said = json.loads(
+        run("reconstruct", tiny_raw, other, "-o", tmp_path, "--chain", "echoes", "--json")
+    )
+    assert [Path(scan["raw"]) for scan in said] == [tiny_raw, other]
+    assert (tmp_path / "tiny" / "PHASE_echo-1.nii.gz").is_file()
+    assert (tmp_path / "other" / "PHASE_echo-1.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("reconstruct", "no.h5", "-o", "out"), "no.h5"),
+        (("reconstruct", "RAW", "-o", "out", "--chain", "heart"), "there are cardiac_qsm"),
+        (("reconstruct", "RAW", "-o", "out", "--set", "colour=red"), "no setting is called colour"),
+        (("reconstruct", "RAW", "-o", "out", "--set", "colour"), "write key=value"),
+        (("reconstruct", "RAW", "-o", "out", "--format", "jpeg"), "nifti, dicom, mrd, png"),
+        (("reconstruct", "RAW", "-o", "out", "--group", "scan9"), "'dataset'"),
+        (("simulate", "out.h5", "--preset", "hart"), "hart"),
+        (("simulate", "out.h5", "--set", "n_coils=0"), "n_coils"),
+        (("compare", "RAW", "RAW"), "QSM"),
+        (("replay", "RAW", "-o", "out.h5", "--to", "127.0.0.1:1"), "127.0.0.1"),
+    ],
+)
+def test_a_mistake_ends_in_a_sentence_and_no_traceback(
+    arguments: tuple[str, ...],
+    words: str,
+    tiny_raw: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fail(*(tiny_raw if argument == "RAW" else argument for argument in arguments))
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_a_public_address_needs_to_be_meant() -> None:
+    result = runner.invoke(cli.app, ["serve", "--host", "0.0.0.0", "--port", "0"])  # noqa: S104
+    assert result.exit_code == 2
+    assert "allow" in result.output
+
+
+def test_the_gadgetron_chains_can_be_installed(tmp_path: Path) -> None:
+    run("gadgetron", "install", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {"cardiac_qsm.xml", "qsm.xml"}
