@@ -349,6 +349,22 @@ def test_a_gated_scan_may_come_in_any_order(scanner: Scanner, n_beats: int) -> N
         assert mixed.warnings == ordered.warnings
 
 
+def test_a_navigator_after_the_lines_counts_while_the_scan_runs(scanner: Scanner) -> None:
+    # Ten times through k-space; every seventh heartbeat moves out of the window while it lasts.
+    readouts = []
+    for beat in range(60):
+        leaves = beat % 7 == 3
+        heartbeat = gated_scan(scanner, [0.0] * (beat + 1))[11 * beat :]
+        for line in heartbeat[1:]:
+            line.samples *= 9 if leaves else 1
+        after = navigator(8.0 * leaves, heartbeat[-1].time_stamp + 0.02)
+        readouts += [*heartbeat, after]
+    for order in (readouts, shuffled(readouts)):
+        scan = scanner.acquire(order, GATED)
+        assert (scan.gating.n_heartbeats, scan.gating.n_accepted) == (60, 51)
+        np.testing.assert_allclose(scan.hybrid, scanner.image_along_x(), atol=1e-5)
+
+
 def test_a_line_without_an_accepted_heartbeat_takes_the_nearest(scanner: Scanner) -> None:
     # k-space takes six heartbeats; the third of each round is never at rest.
     positions = [0.0, 0.0, 8.0, 0.0, 0.0, 0.0, 0.1, 0.0, 5.0, 0.0, -0.1, 0.0]
@@ -423,6 +439,7 @@ def test_a_scan_whose_navigators_are_all_broken_is_not_gated(
     scan = scanner.acquire(readouts, GATED)
     assert scan.gating.method == "ungated"
     assert "no navigator readout could be used" in scan.gating.reason
+    assert not any("too late" in warning for warning in scan.warnings)
     np.testing.assert_allclose(scan.hybrid, scanner.image_along_x(), atol=1e-5)
 
 

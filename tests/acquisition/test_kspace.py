@@ -42,7 +42,7 @@ def test_the_nearest_rejected_readout_stands_in_and_the_earlier_of_two_equals(
     order: list[int],
 ) -> None:
     kspace = make_kspace()
-    rejected = [(3.0, 5.0), (4.0, 1.0), (3.0, 7.0), (np.inf, 0.0)]
+    rejected = [(3.0, 5.0), (4.0, 1.0), (3.0, 7.0), (np.inf, 0.0)]  # distance, time
     for i in order:
         kspace.stand_in(LINE, value(i + 1), *rejected[i])
     np.testing.assert_allclose(kspace.mean()[1, :, 2, 0], value(1))

@@ -75,6 +75,16 @@ def test_zero_is_end_expiration_wherever_the_scan_began() -> None:
     assert template.first == pytest.approx(-positions[0], abs=1.0)
 
 
+def test_the_most_frequent_displacement_is_zero_however_lopsided_breathing_is() -> None:
+    # Rest ends in a slow breath: the average of what is near rest lies half a millimetre off.
+    positions = np.concatenate([np.zeros(12), np.linspace(-0.3, -1.0, 20), np.full(5, -9.0)])
+    samples = navigators(positions)
+    template = learn_template(samples, COLUMN, 0.2)
+    found = displacements(samples, template)
+    assert most_frequent(found, 0.2) == pytest.approx(0, abs=0.06)
+    assert np.abs(found[:12]).max() < 0.2
+
+
 def test_the_column_sets_the_millimetres() -> None:
     positions = breathing(60)
     samples = navigators(positions)

@@ -16,6 +16,9 @@ from chistream.arrays import ComplexArray, IntArray, Mask, RealArray
 _POST_NAVIGATOR_GAP = 0.25
 """A navigator this soon after the last line [s] still belongs to that heartbeat."""
 
+_BANDWIDTH = 1 / 8
+"""Positions this part of the window apart count as one: wider would lean towards inspiration."""
+
 _DRIFT_HEARTBEATS = 12
 """Fewer heartbeats say nothing about a drift of end-expiration."""
 
@@ -222,7 +225,9 @@ class NavigatorTrack:
         chosen = np.stack([self._samples[i] for _, i in order if self._samples[i].shape == shape])
         if noise_variances is not None and len(noise_variances) != shape[0]:
             noise_variances = None
-        self._template = learn_template(chosen, self._column, self._window / 4, noise_variances)
+        self._template = learn_template(
+            chosen, self._column, _BANDWIDTH * self._window, noise_variances
+        )
         self._shape = shape
         self._measure(self._template)
         return True
@@ -274,7 +279,7 @@ def report_gating(
         window_mm=window,
         displacements=found.astype(np.float32),
         reference=reference,
-        drift_mm=_drift(found[np.isfinite(found)], window / 4),
+        drift_mm=_drift(found[np.isfinite(found)], _BANDWIDTH * window),
         filled_from_rejected=filled_from_rejected,
     )
 

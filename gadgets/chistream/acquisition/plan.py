@@ -106,8 +106,8 @@ class AcquisitionOptions:
         Full width of the acceptance window around end-expiration [mm], > 0. The usual 5 mm
         accepts 25 to 60 % of the heartbeats.
     navigator_fov
-        Length of the navigator's column over all of its samples [mm]; None takes the encoded
-        field of view along the readout, or 256 mm if that is unknown too.
+        Length of the navigator's column over all of its samples [mm], > 0. Readouts do not carry
+        it; 256 mm means that a navigator of 256 samples has 1 mm each.
     navigator_max_change
         Largest change between the navigators before and after a heartbeat [mm]; a heartbeat with
         more is rejected.
@@ -123,7 +123,7 @@ class AcquisitionOptions:
     max_missing_fraction: float = 0.1
     navigator_enabled: bool = True
     navigator_window: float = 5.0
-    navigator_fov: float | None = None
+    navigator_fov: float = 256.0
     navigator_max_change: float = 2.0
 
     def __post_init__(self) -> None:
@@ -133,6 +133,6 @@ class AcquisitionOptions:
             raise ValueError(f"centre_source must be auto, user or header: {self.centre_source!r}")
         if not 0 <= self.max_missing_fraction <= 1:
             raise ValueError(f"max_missing_fraction {self.max_missing_fraction} is not in [0, 1]")
-        lengths = (self.navigator_window, self.navigator_max_change, self.navigator_fov or 1.0)
+        lengths = (self.navigator_window, self.navigator_max_change, self.navigator_fov)
         if not all(length > 0 for length in lengths):
             raise ValueError(f"navigator window, change and fov must be positive [mm]: {lengths}")

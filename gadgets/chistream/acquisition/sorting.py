@@ -19,7 +19,6 @@ from chistream.acquisition.plan import AcquisitionOptions, EncodingPlan
 from chistream.acquisition.readouts import Readout
 from chistream.arrays import RealArray
 
-_DEFAULT_COLUMN = 256.0
 _UNMATCHED = (False, np.inf)
 
 
@@ -52,8 +51,7 @@ class Sorter:
     ) -> None:
         self._plan, self._options = plan, options
         self._noise_variances = noise_variances
-        column = options.navigator_fov or (plan.encoded_fov or (0, 0, _DEFAULT_COLUMN))[2]
-        self._navigators = NavigatorTrack(column, options.navigator_window)
+        self._navigators = NavigatorTrack(options.navigator_fov, options.navigator_window)
         self._held: list[Lines] = []
         self._line_times: list[RealArray] = []
         self._latest = -np.inf
@@ -71,7 +69,7 @@ class Sorter:
     def take_navigator(self, readout: Readout, time: float) -> None:
         """Take in a navigator readout, unless gating is off."""
         if not self._is_gated:
-            self.n_late_navigators += self._options.navigator_enabled
+            self.n_late_navigators += self._options.navigator_enabled and not len(self._navigators)
             return
         is_late = self._notice([time]) and self._navigators.is_learnt
         self.n_late_navigators += is_late
@@ -121,7 +119,7 @@ class Sorter:
     def _why_ungated(self) -> str:
         if not self._options.navigator_enabled:
             return "gating is switched off"
-        if self.n_late_navigators and not len(self._navigators):
+        if self.n_late_navigators:
             return "the first navigator readout came after a whole k-space without any"
         if not len(self._navigators):
             return "the scan has no navigator readouts"
