@@ -85,12 +85,12 @@ class HeartPhantom(Phantom):
 
     def local_field(self, geometry: Geometry) -> RealArray:
         """Field ``(z, y, x)`` [ppm] of the signal-giving tissues inside the grid, at rest."""
-        scene = self._patient(0.0)
-        chi = scene.quantities["chi"]
-        labels = {p.label for p in self.parts if p.tissue in SILENT}
-        silent = (scene.labels == 0) | np.any([scene.where(n) for n in labels], axis=0)
-        chi[silent] = 0.0
-        local = _cut_out(chi, self.patient_geometry, geometry)
+        chi = {name: {"chi": value["chi"]} for name, value in self.values.items()}
+        # Painted anew with water in place of lungs and air: to take their voxels away afterwards
+        # would leave the shells where they are mixed with tissue.
+        chi |= {name: {"chi": 0.0} for name in SILENT}
+        scene = blank_scene(self.patient_geometry, chi[self.surroundings]).paint(self.parts, chi)
+        local = _cut_out(scene.quantities["chi"], self.patient_geometry, geometry)
         return sample(field_on_grid(local, self.patient_geometry), self.patient_geometry, geometry)
 
     @cached_property
