@@ -240,6 +240,7 @@ def run_events(selector: selectors.BaseSelector) -> None:
 @pytest.mark.parametrize(
     ("position", "said"),
     [
+        (Position.UNTOUCHED, [Text("why"), Close()]),
         (Position.BETWEEN, [Text("why"), Close()]),
         (Position.INSIDE, []),
         (Position.CLOSED, []),
@@ -412,6 +413,27 @@ def test_a_worker_found_dead_when_a_client_comes_is_replaced(
     with running(Server(options)) as address:
         assert look(address) == [Close()]
     assert n_calls == 2
+
+
+@pytest.mark.parametrize(("n_deaths", "kinds"), [(1, [Close]), (3, [Text, Close])])
+def test_a_client_whose_worker_dies_before_it_begins_gets_another_but_not_for_ever(
+    options: ServerOptions, monkeypatch: pytest.MonkeyPatch, n_deaths: int, kinds: list[type]
+) -> None:
+    serve_client, n_calls = Worker.serve, 0
+
+    def die(worker: Worker, client: Client) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls > n_deaths:
+            serve_client(worker, client)
+        else:
+            os.close(client.share_position())
+            worker.kill()
+
+    monkeypatch.setattr(Worker, "serve", die)
+    with running(Server(options)) as address:
+        heard = look(address)
+    assert [type(m) for m in heard] == kinds
 
 
 def test_an_error_of_the_supervisor_leaves_no_process_and_no_socket(

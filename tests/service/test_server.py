@@ -24,12 +24,9 @@ from chistream.stream.messages import (
     Acquisitions,
     Close,
     ConfigFile,
-    ConfigText,
     Header,
     Image,
     Message,
-    Query,
-    Response,
     Text,
     new_head,
 )
@@ -238,18 +235,6 @@ def test_a_scan_is_answered_with_its_images_and_close(service: Service) -> None:
     assert index(heard[0]) == 7
 
 
-def test_an_unknown_chain_is_replaced_with_a_warning(service: Service) -> None:
-    heard = Peer(service).scan("openrecon")
-    assert kinds(heard) == [Text, Image, Close]
-    assert words(heard[0]) == "WARNING  There is no chain called 'openrecon'; count runs instead."
-
-
-def test_a_bug_in_the_chain_costs_neither_the_images_before_nor_the_close(service: Service) -> None:
-    heard = Peer(service).scan("boom")
-    assert kinds(heard) == [Image, Text, Close]
-    assert words(heard[1]).startswith("ERROR    The reconstruction failed")
-
-
 def test_the_traceback_stays_in_the_log_under_the_session_that_the_client_was_told(
     service: Service,
 ) -> None:
@@ -259,36 +244,6 @@ def test_the_traceback_stays_in_the_log_under_the_session_that_the_client_was_to
     lines = service.log.splitlines()
     assert any(f"[{session}]" in line and "the session failed" in line for line in lines)
     assert "RuntimeError: the secret of line 1" in service.log
-
-
-def test_a_scan_that_cannot_be_reconstructed_is_answered_with_the_reason(service: Service) -> None:
-    heard = Peer(service).scan("refuse")
-    assert kinds(heard) == [Image, Text, Close]
-    assert words(heard[1]) == "ERROR    acquisition: half of k-space is missing: scan again"
-
-
-def test_after_a_failure_the_close_waits_for_the_end_of_the_clients_input(
-    service: Service,
-) -> None:
-    peer = Peer(service)
-    peer.say(ConfigFile("count"), Header("<nothing/>"))
-    assert words(peer.hear()).startswith("ERROR    ")
-    peer.say(*[readouts(100)] * 10)
-    peer.socket.settimeout(0.1)
-    with pytest.raises(TimeoutError):
-        peer.hear()
-    peer.socket.settimeout(PATIENCE)
-    peer.say(Close())
-    assert kinds(peer.hear_all()) == [Close]
-
-
-def test_a_client_may_send_its_whole_scan_before_it_reads_megabytes_of_images(
-    service: Service,
-) -> None:
-    data = [readouts(64, n_coils=32, n_samples=256)] * 8  # 34 MB against 32 MB of images
-    heard = Peer(service).scan("eager", *data)
-    assert kinds(heard) == [Image] * 17 + [Close]
-    assert index(heard[16]) == 8 * 64
 
 
 def test_two_clients_are_served_at_once(service: Service) -> None:
@@ -334,143 +289,6 @@ def test_a_client_that_resets_the_connection_ends_its_session(service: Service) 
     peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     peer.socket.close()
     wait_until(lambda: not is_running(pid))
-
-
-@pytest.mark.parametrize(("n_missing", "n_whole"), [(0, 3), (20, 2)])
-def test_a_client_that_only_ends_its_side_gets_what_its_whole_messages_give(
-    service: Service, n_missing: int, n_whole: int
-) -> None:
-    peer = Peer(service)
-    peer.begin("count")
-    scan = wire(readouts(3))
-    peer.socket.sendall(scan[: len(scan) - n_missing])
-    peer.socket.shutdown(socket.SHUT_WR)
-    heard = peer.hear_all()
-    assert kinds(heard) == [Text, Image, Close]
-    assert words(heard[0]).startswith("WARNING  The scan is incomplete")
-    assert index(heard[1]) == n_whole
-
-
-@pytest.mark.parametrize("opening", [[], [ConfigFile("count")], [ConfigText("qsm")]])
-def test_a_client_that_only_looks_is_answered_with_close(
-    service: Service, opening: list[Message]
-) -> None:
-    peer = Peer(service)
-    peer.say(*opening, Close())
-    assert kinds(peer.hear_all()) == [Close]
-
-
-def test_a_header_without_data_is_a_scan_without_readouts(service: Service) -> None:
-    peer = Peer(service)
-    peer.begin("count")
-    peer.say(Close())
-    heard = peer.hear_all()
-    assert kinds(heard) == [Image, Close]
-    assert index(heard[0]) == 0
-
-
-def test_a_query_is_answered_at_any_time(service: Service) -> None:
-    peer = Peer(service)
-    peer.say(Query(7, "gadgetron::info"))
-    answer = peer.hear()
-    assert isinstance(answer, Response)
-    assert answer.correlation_id == 7
-    assert answer.response.startswith("ChiStream ")
-    peer.say(ConfigFile("count"), Query(8, "what?"))
-    assert peer.hear() == Response(8, "")
-    peer.say(HEADER, Query(9, "what?"), readouts(1), Close())
-    assert kinds(peer.hear_all()) == [Response, Image, Close]
-
-
-@pytest.mark.parametrize(
-    ("rubbish", "reason"), [(b"\xd2\x04", "1234"), (b"GET / HTTP/1.1\r\n\r\n", "")]
-)
-def test_what_is_no_mrd_is_refused_with_a_reason(
-    service: Service, rubbish: bytes, reason: str
-) -> None:
-    peer = Peer(service)
-    peer.socket.sendall(rubbish + bytes(100_000))
-    heard = peer.hear_all()
-    assert kinds(heard) == [Text, Close]
-    assert words(heard[0]).startswith("ERROR    ")
-    assert reason in words(heard[0])
-
-
-def test_an_unknown_id_after_good_data_ends_the_session_with_a_reason(service: Service) -> None:
-    peer = Peer(service)
-    peer.begin("count")
-    peer.socket.sendall(wire(readouts(2)) + b"\x06\x04" + bytes(100))
-    heard = peer.hear_all()
-    assert kinds(heard) == [Text, Close]
-    assert "1030" in words(heard[0])
-
-
-def test_data_before_the_header_are_refused_and_the_client_is_heard_out(service: Service) -> None:
-    peer = Peer(service)
-    peer.say(ConfigFile("count"), readouts(2))
-    assert words(peer.hear()).startswith("ERROR    ")
-    peer.say(HEADER, readouts(2), Close())
-    assert kinds(peer.hear_all()) == [Close]
-
-
-# -- settings ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "opening",
-    [
-        [ConfigFile("settings"), HEADER, Text('{"parameters": {"strength": "0.25"}}')],
-        [ConfigText('{"chain": "settings", "parameters": {"strength": 0.25}}'), HEADER],
-        [
-            ConfigText('{"chain": "settings", "parameters": {"strength": 7}}'),
-            HEADER,
-            Text('{"parameters": {"strength": 0.25}}'),
-        ],
-        [
-            ConfigText(
-                '<configuration><stream><external><execute name="chistream.gadgetron" '
-                'target="settings" type="python"/><configuration><property name="strength" '
-                'value="0.25"/></configuration></external></stream></configuration>'
-            ),
-            HEADER,
-        ],
-    ],
-)
-def test_settings_reach_the_chain(service: Service, opening: list[Message]) -> None:
-    peer = Peer(service)
-    peer.say(*opening, readouts(1), Text("the patient coughed"), Close())
-    heard = peer.hear_all()
-    assert kinds(heard) == [Text, Image, Close]
-    assert words(heard[0]) == "strength 0.25"
-
-
-@pytest.mark.parametrize("settings", ['{"parameters": ', '{"parameters": {"strength": -1}}'])
-def test_wrong_settings_are_refused_rather_than_replaced(service: Service, settings: str) -> None:
-    heard = Peer(service).scan("count", Text(settings), readouts(2))
-    assert kinds(heard) == [Text, Close]
-    assert words(heard[0]).startswith("ERROR    ")
-
-
-def test_a_setting_of_another_product_is_ignored_with_a_warning(service: Service) -> None:
-    settings = '{"parameters": {"config": "openrecon", "shoesize": 43}}'
-    heard = Peer(service).scan("count", Text(settings), readouts(2))
-    assert kinds(heard) == [Text, Image, Close]
-    assert "shoesize" in words(heard[0])
-    assert "config" not in words(heard[0])
-
-
-def test_what_the_client_writes_is_not_in_the_log(service: Service) -> None:
-    header = Header(
-        HEADER.xml.replace(
-            "<encoding>",
-            "<subjectInformation><patientName>Doe^Jane</patientName></subjectInformation><encoding>",
-        )
-    )
-    peer = Peer(service)
-    peer.say(ConfigFile("count"), header, readouts(1), Text("Doe^Jane coughed"), Close())
-    assert kinds(peer.hear_all()) == [Image, Close]
-    wait_until(lambda: "1 readouts in" in service.log)
-    assert "Doe" not in service.log
 
 
 # -- workers that die -------------------------------------------------------------------------
@@ -532,8 +350,8 @@ def test_an_idle_worker_that_dies_is_replaced(start: Callable[..., Service]) -> 
     wait_until(lambda: len(children_of(service.process.pid)) == 1)
     (pid,) = children_of(service.process.pid)
     os.kill(pid, signal.SIGKILL)
-    assert kinds(Peer(service).scan("count")) == [Image, Close]
     wait_until(lambda: f"worker {pid} ended" in service.log)
+    assert kinds(Peer(service).scan("count")) == [Image, Close]
 
 
 def test_no_more_clients_are_accepted_than_there_are_descriptors_for(

@@ -20,11 +20,17 @@ class Client:
         dead worker can still be told.
     session
         Id of the session in the log.
+
+    Attributes
+    ----------
+    n_workers
+        Workers it has been handed to; the second if the first died before it began.
     """
 
     def __init__(self, connection: socket.socket, session: str) -> None:
         self.connection = connection
         self.session = session
+        self.n_workers = 0
         self._position: StreamPosition | None = None
 
     def fileno(self) -> int:
@@ -34,12 +40,13 @@ class Client:
     @property
     def position(self) -> Position:
         """Where the stream to the client stands."""
-        return Position.BETWEEN if self._position is None else self._position.value
+        return Position.UNTOUCHED if self._position is None else self._position.value
 
     def share_position(self) -> int:
         """Return a memory file that tells where the stream stands; the caller closes it."""
         fd = StreamPosition.create_fd()
         self._position = StreamPosition(fd)
+        self.n_workers += 1
         return fd
 
     def close(self) -> None:
@@ -89,7 +96,7 @@ class Farewells:
         """
         with contextlib.suppress(OSError):
             client.connection.settimeout(0.0)
-            if client.position is Position.BETWEEN:
+            if client.position <= Position.BETWEEN:
                 client.connection.send(_last_words(reason))
             client.connection.shutdown(socket.SHUT_WR)
         self._deadlines[client] = time.monotonic() + self._linger_seconds

@@ -18,11 +18,13 @@ READY = b"ready"
 class Position(IntEnum):
     """Where a worker is in the stream to its client."""
 
-    BETWEEN = 0
+    UNTOUCHED = 0
+    """Nothing has been read or sent; another worker can still take the client."""
+    BETWEEN = 1
     """Whole messages have been sent; another may follow."""
-    INSIDE = 1
+    INSIDE = 2
     """A message is being sent; nothing else may be put behind it."""
-    CLOSED = 2
+    CLOSED = 3
     """CLOSE has been sent; nothing may follow."""
 
 

@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from chistream.service.clients import Client, Farewells
+from chistream.service.control import Position
 from chistream.service.logs import configure_logging
 from chistream.service.options import ServerOptions
 from chistream.service.workers import Worker, WorkerPool
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
+_MAX_WORKERS = 3  # for one client, if they die before they begin
 _ACCEPT_PAUSE_SECONDS = 0.25
 _OWN_FILES = 40  # standard streams, listener, spare workers, and what starting one takes
 _FILES_PER_CLIENT = 4  # its connection, the worker's control socket, the position, one to spare
@@ -195,6 +197,16 @@ class Server:
         client = self._sessions.pop(worker)
         self._selector.unregister(worker)
         status = worker.wait()
+        if client.position is Position.UNTOUCHED and client.n_workers < _MAX_WORKERS:
+            # It died idle, before anybody could notice; its client has lost nothing.
+            _LOG.warning(
+                "worker ended with status %d before it began",
+                status,
+                extra={"session": client.session},
+            )
+            self._waiting.appendleft(client)
+            self._assign()
+            return
         level = logging.INFO if status == 0 else logging.ERROR
         _LOG.log(level, "session ended with status %d", status, extra={"session": client.session})
         self._farewells.say(

@@ -10,7 +10,7 @@ from typing import Protocol
 import chistream
 from chistream.config import Settings
 from chistream.errors import ChiStreamError
-from chistream.service.control import StreamPosition
+from chistream.service.control import Position, StreamPosition
 from chistream.service.inbox import Inbox
 from chistream.service.options import SessionLimits
 from chistream.service.outbox import Outbox
@@ -67,6 +67,7 @@ class Session:
         limits: SessionLimits,
         name: str,
     ) -> None:
+        self._position = position
         self._chains = chains
         self._name = name
         self._inbox = Inbox(limits.inbox_bytes)
@@ -80,6 +81,7 @@ class Session:
     def run(self) -> None:
         """Serve; returns when CLOSE has been sent or the client is gone."""
         start = time.monotonic()
+        self._position.value = Position.BETWEEN
         self._receiver.start()
         try:
             self._serve()
