@@ -236,10 +236,11 @@ def test_one_coil_of_a_real_object_is_its_own_virtual_coil() -> None:
     np.testing.assert_allclose(csm, 1, atol=1e-5)
 
 
-def test_the_virtual_coil_adds_what_its_phases_align() -> None:
-    csm = np.array([0.6 * np.exp(0.4j), 0.8 * np.exp(1.1j)])[:, None, None, None]
+def test_the_virtual_coil_adds_turned_coils_by_their_magnitude() -> None:
+    csm = np.array([0.6 * np.exp(0.4j), 0.8 * np.exp(2.1j)])[:, None, None, None]
     phase = virtual_coil_phase(csm.astype(np.complex64), np.array([0.3, 1.0]))
-    np.testing.assert_allclose(phase, 0.1, atol=1e-6)
+    expected = np.angle(0.6**2 * np.exp(0.1j) + 0.8**2 * np.exp(1.1j))
+    np.testing.assert_allclose(phase, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("block", [(2, 5, 5), (3, 0, 5), (3, 5, -1)])
