@@ -55,6 +55,21 @@ def test_a_cylinder_at_any_angle(tilt: float) -> None:
     np.testing.assert_allclose(in_plane, 0.3 / 4 * np.sin(theta) ** 2, atol=1e-9)
 
 
+def test_a_cylinder_in_any_direction() -> None:
+    rng = np.random.default_rng(5)
+    along = np.array([0.5, 0.3, 0.8]) / np.linalg.norm([0.5, 0.3, 0.8])
+    places = rng.uniform(-40, 40, (3, 50))
+    across = places - np.outer(along, along @ places)
+    r = np.linalg.norm(across, axis=0)
+    b_across = np.array([0, 0, 1.0]) - along[2] * along
+    cos_phi = b_across @ across / r / np.linalg.norm(b_across)
+    outside = 0.3 * (10 / r) ** 2 * (1 - along[2] ** 2) * (2 * cos_phi**2 - 1)
+    expected = np.where(r > 10, outside, 0.1 * (3 * along[2] ** 2 - 1))
+    direction = (float(along[0]), float(along[1]), float(along[2]))
+    found = cylinder_field((places[0], places[1], places[2]), (0, 0, 0), direction, 10.0, 0.6)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
 @pytest.mark.parametrize(("shape", "voxel_size"), GRIDS)
 def test_the_forward_model_gives_the_field_of_a_sphere(
     shape: tuple[int, int, int], voxel_size: tuple[float, float, float]

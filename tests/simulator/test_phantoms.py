@@ -96,6 +96,10 @@ def test_tissues_have_a_source_and_sensible_signals() -> None:
     assert liver.r2star(0.1) > 0
     # Fully relaxed water gives the sine of the flip angle.
     assert table["water"].amplitude(3.0, 50.0, 30.0) == pytest.approx(0.5, rel=1e-6)
+    # At the Ernst angle, cos = e1, the signal is the root of (1 - e1) / (1 + e1).
+    e1 = np.exp(-0.015 / 0.812)
+    ernst = 0.75 * np.sqrt((1 - e1) / (1 + e1))
+    assert liver.amplitude(3.0, 0.015, np.rad2deg(np.arccos(e1))) == pytest.approx(ernst)
     assert liver.amplitude(3.0, 0.015, 15.0) > 2 * lung.amplitude(3.0, 0.015, 15.0)
     with pytest.raises(TypeError, match="saturation"):
         table["blood"].r2star(3.0)

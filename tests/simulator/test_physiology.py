@@ -61,6 +61,14 @@ def test_every_line_lies_in_an_accepted_heartbeat_and_rejected_ones_come_again()
     assert (np.diff(times) > 0).all()
 
 
+def test_a_heartbeat_during_which_the_chest_moves_is_rejected() -> None:
+    case = Case(matrix=(4, 36, 48), gating_window=90.0, breathing_amplitude=25.0)
+    beats = plan_scan(case).beats
+    moved = np.array([np.ptp(beat.descents) for beat in beats])
+    assert [beat.accepted for beat in beats] == (moved <= 2.0).tolist()
+    assert (moved > 2.0).any()
+
+
 def test_lines_come_in_random_order_if_asked() -> None:
     case = Case(matrix=(4, 36, 48), line_order="random", breathing_amplitude=0.0)
     lines = np.concatenate([b.lines for b in plan_scan(case).beats])

@@ -50,6 +50,13 @@ def test_each_pool_is_large_enough_and_has_a_sphere_well_inside(heart: Truth) ->
     assert not (heart.masks["signal"] & heart.masks["lung"]).any()
 
 
+def test_the_slab_fades_out_at_its_ends(heart: Truth) -> None:
+    body = heart.masks["body"] & (heart.r2star < 41)
+    brightness = np.array([heart.amplitude[z][body[z]].mean() for z in range(20)])
+    np.testing.assert_allclose(brightness[2:18], brightness[10], rtol=0.05)
+    assert brightness[[0, 19]].max() < 0.6 * brightness[10]
+
+
 def test_units_and_the_shim_are_consistent(heart: Truth) -> None:
     np.testing.assert_allclose(heart.frequency, heart.total_field * 123.2, rtol=1e-5)
     focus = heart.masks["LV"] | heart.masks["RV"] | heart.masks["myocardium"]
