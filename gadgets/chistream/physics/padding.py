@@ -45,6 +45,8 @@ class Padding:
     def of_margin(cls, inner: Size, voxel_size: Vector, margin: Vector) -> "Padding":
         """Leave a margin on both sides, rounded up to a size that transforms fast.
 
+        An axis without margin keeps its size: it is meant to be periodic.
+
         Parameters
         ----------
         inner
@@ -55,7 +57,7 @@ class Padding:
             Smallest room on each side of an axis ``(z, y, x)`` [mm], >= 0.
         """
         z, y, x = (
-            good_size(n + 2 * int(np.ceil(room / edge - 1e-6)))
+            good_size(n + 2 * int(np.ceil(room / edge - 1e-6))) if room > 0 else n
             for n, edge, room in zip(inner, voxel_size, margin, strict=True)
         )
         return cls(inner, (z, y, x))

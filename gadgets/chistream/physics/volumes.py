@@ -28,7 +28,7 @@ def check_field(name: str, field: RealArray, mask: Mask, voxel_size: Vector) -> 
     if field.ndim != 3:
         raise ValueError(f"{name} must have the axes (z, y, x), got shape {field.shape}")
     check_same_shape("mask", mask, name, field)
-    if not min(voxel_size) > 0:
+    if not all(edge > 0 for edge in voxel_size):
         raise ValueError(f"voxel_size must be positive, got {voxel_size} mm")
     if not mask.any():
         raise ValueError(f"mask is empty: none of its {mask.size} voxels is set")

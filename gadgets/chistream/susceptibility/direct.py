@@ -10,7 +10,8 @@ from chistream.physics.fourier import RealTransform
 from chistream.physics.padding import Padding
 from chistream.susceptibility.inversion import FieldData, referenced
 
-NO_MARGIN: Vector = (0.0, 0.0, 0.0)
+MARGIN: Vector = (20.0, 20.0, 20.0)
+"""Room that keeps the opposite faces of the periodic grid apart [mm]."""
 
 
 def invert_tkd(
@@ -20,7 +21,7 @@ def invert_tkd(
     *,
     b0_direction: Vector = ALONG_Z,
     threshold: float = 0.15,
-    margin: Vector = NO_MARGIN,
+    margin: Vector = MARGIN,
 ) -> RealArray:
     r"""Estimate susceptibility by truncated k-space division.
 
@@ -40,7 +41,7 @@ def invert_tkd(
         t, the smallest kernel magnitude that is still divided by, in (0, 2/3]: larger ones have
         fewer streaks and lose more of chi.
     margin
-        Room around the volume on each side ``(z, y, x)`` [mm]; with 0 the volume is taken as
+        Room around the volume on each side ``(z, y, x)`` [mm], >= 0; an axis with 0 is taken as
         periodic.
 
     Returns
@@ -89,7 +90,7 @@ def invert_tikhonov(
     b0_direction: Vector = ALONG_Z,
     strength: float = 0.01,
     regulariser: Literal["identity", "gradient"] = "identity",
-    margin: Vector = NO_MARGIN,
+    margin: Vector = MARGIN,
 ) -> RealArray:
     r"""Estimate susceptibility by Tikhonov regularisation, in closed form.
 
@@ -112,7 +113,7 @@ def invert_tikhonov(
         Gamma: ``"identity"`` (R = 1), or ``"gradient"`` (R is the spectrum of minus the
         Laplacian, in units of the shortest voxel edge).
     margin
-        Room around the volume on each side ``(z, y, x)`` [mm]; with 0 the volume is taken as
+        Room around the volume on each side ``(z, y, x)`` [mm], >= 0; an axis with 0 is taken as
         periodic.
 
     Returns
