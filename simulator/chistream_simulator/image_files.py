@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -231,9 +231,7 @@ def _load_nifti(path: Path) -> tuple[RealArray, RealArray]:
     from nibabel.filebasedimages import ImageFileError
 
     try:
-        file = nibabel.load(path)
-        if not isinstance(file, nibabel.Nifti1Image):
-            raise FileFormatError(f"{path.name} is no NIfTI file")
+        file = cast("nibabel.Nifti1Image", nibabel.load(path))  # the name ends in .nii
         return np.asarray(file.dataobj, np.float64), np.asarray(file.affine, np.float64)
     except (ImageFileError, OSError) as error:
         raise FileFormatError(f"{path.name} is no NIfTI file: {error}") from error
