@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chistream.biomarkers.results import ChiStreamResults
-from chistream.chain import CHAINS, resolve_chain, run_chain
+from chistream.chain import CHAINS, resolve_chain, run_chain, warm_up
 from chistream.config import Settings, parse_settings
 from chistream.errors import ReconstructionError
 from chistream.series.export import results_of
@@ -23,6 +23,7 @@ from chistream.stream.messages import (
     Header,
     Image,
     Message,
+    Text,
     new_head,
 )
 from chistream_simulator.truth import Truth, read_truth, truth_path
@@ -205,6 +206,18 @@ def test_images_among_the_readouts_are_passed_on(scan: tuple[ScanHeader, list[Me
     assert next(run_chain("echoes", header, Settings(), mixed())) is sent
 
 
+def test_what_a_person_should_know_is_said_before_the_images(
+    scan: tuple[ScanHeader, list[Message]],
+) -> None:
+    first = next(run_chain("cardiac_qsm", scan[0], Settings(), iter(scan[1])))
+    assert isinstance(first, Text)
+    assert first.text.startswith("WARNING The scan was not gated")
+
+
+def test_warming_up_needs_no_scan() -> None:
+    warm_up()
+
+
 def test_the_head_of_a_noise_readout_places_nothing(
     scan: tuple[ScanHeader, list[Message]], truth: Truth
 ) -> None:
@@ -212,6 +225,6 @@ def test_the_head_of_a_noise_readout_places_nothing(
     heads = np.array([new_head(ACQUISITION_HEAD, flags=1 << 18)])
     noise = Acquisitions(heads, np.ones((1, 4, 8), np.complex64), np.zeros((1, 8, 0), np.float32))
     settings, _ = parse_settings({"profile": "research"})
-    first = next(run_chain("echoes", header, settings, iter([noise, *messages])))
-    assert isinstance(first, Image)
+    returned = run_chain("echoes", header, settings, iter([noise, *messages]))
+    first = next(message for message in returned if isinstance(message, Image))
     np.testing.assert_allclose(first.head["position"], truth.geometry.position, atol=1e-3)

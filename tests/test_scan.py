@@ -10,7 +10,7 @@ from chistream.config import Settings, parse_settings
 from chistream.errors import ReconstructionError
 from chistream.scan import acquisition_options, encoding_plan, geometry_of, readouts_of
 from chistream.stream.files import read_messages
-from chistream.stream.header import ScanHeader, read_header
+from chistream.stream.header import Limit, ScanHeader, read_header
 from chistream.stream.messages import ACQUISITION_HEAD, Acquisitions, Header, new_head
 
 OBLIQUE = {
@@ -47,6 +47,15 @@ def test_a_spiral_is_refused_by_its_name(header: ScanHeader) -> None:
     spiral = replace(header, encodings=(replace(header.encodings[0], trajectory="spiral"),))
     with pytest.raises(ReconstructionError, match="'spiral'"):
         encoding_plan(spiral)
+
+
+def test_limits_beyond_the_matrix_are_a_contradiction_of_the_header(header: ScanHeader) -> None:
+    encoding = header.encodings[0]
+    ny = encoding.encoded.size[1]
+    limits = encoding.limits | {"kspace_encoding_step_1": Limit(0, ny, ny // 2)}
+    wrong = replace(header, encodings=(replace(encoding, limits=limits),))
+    with pytest.raises(ReconstructionError, match=f"limits 0..{ny} do not fit {ny} encoded lines"):
+        encoding_plan(wrong)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ them and yields images as soon as they exist. Importing it loads every stage; a 
 listen at once leaves that to its workers.
 """
 
+import numpy as np
+
+from chistream.background.boundary import remove_background_lbv
+from chistream.background.projection import remove_background_pdf
 from chistream.config import Settings
+from chistream.echoes.combination import combine_coils
+from chistream.echoes.sensitivities import estimate_sensitivities
 from chistream.field.total_field import estimate_field
 from chistream.inversion import FieldSource
 from chistream.job import Chain, Job, Messages
@@ -22,6 +28,7 @@ from chistream.outputs import (
     requested_volumes,
 )
 from chistream.stream.header import ScanHeader
+from chistream.susceptibility.total_field import invert_total_field
 
 DEFAULT_CHAIN = "cardiac_qsm"
 
@@ -81,6 +88,19 @@ def run_chain(name: str, header: ScanHeader, settings: Settings, messages: Messa
         raise ValueError(f"no chain is called {name!r}; there are {', '.join(CHAINS)}")
     chain = CHAINS[name]
     yield from chain.run(Job(chain, header, settings), messages)
+
+
+def warm_up() -> None:
+    """Compile the kernels and load the libraries that the first scan would wait for."""
+    rng = np.random.default_rng(1)
+    shape = (3, 2, 8, 10, 12)
+    coil_images = (1 + 0.01 * rng.standard_normal(shape)).astype(np.complex64)
+    echoes = combine_coils(coil_images, estimate_sensitivities(coil_images))
+    maps = estimate_field(echoes, (0.002, 0.004, 0.006))
+    field, voxel_size = maps.frequency, (3.0, 2.0, 2.0)
+    remove_background_pdf(field, maps.mask, voxel_size, max_iterations=1)
+    remove_background_lbv(field, maps.mask, voxel_size)
+    invert_total_field(field, maps.mask, voxel_size, magnitude=maps.amplitude, max_sweeps=1)
 
 
 def _pass_through(_job: Job, messages: Messages) -> Messages:

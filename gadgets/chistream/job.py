@@ -21,7 +21,7 @@ from chistream.scan import acquisition_options, encoding_plan, geometry_of, read
 from chistream.series.images import encode_images
 from chistream.series.volumes import Volume
 from chistream.stream.header import ScanHeader
-from chistream.stream.messages import Acquisitions, Head, Message, Waveform
+from chistream.stream.messages import Acquisitions, Head, Message, Text, Waveform
 
 Messages: TypeAlias = Iterator[Message]
 
@@ -104,12 +104,16 @@ class Job:
                 yield message
         with self.timed("acquisition"):
             self._acquired = acquisition.finish()
+        for warning in self._acquired.warnings:
+            yield Text(f"WARNING {warning}")
 
     def combine(self) -> ComplexArray:
         """Make complex echoes ``(echoes, z, y, x)`` of the k-space received."""
         with self.timed("echoes"):
-            recon_size = self.header.encodings[0].recon.size
-            coil_images = reconstruct_coil_images(self.acquired.hybrid, recon_size)
+            plan = encoding_plan(self.header)
+            coil_images = reconstruct_coil_images(
+                self.acquired.hybrid, plan.recon_size, plan.kept_size
+            )
             return combine_coils(coil_images, estimate_sensitivities(coil_images))
 
     @property

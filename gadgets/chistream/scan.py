@@ -33,7 +33,7 @@ def encoding_plan(header: ScanHeader) -> EncodingPlan:
     Raises
     ------
     ReconstructionError
-        If the trajectory is not Cartesian.
+        If the trajectory is not Cartesian, or limits and matrix contradict each other.
     """
     encoding = header.encodings[0]
     if encoding.trajectory not in {None, "", "cartesian"}:
@@ -41,16 +41,19 @@ def encoding_plan(header: ScanHeader) -> EncodingPlan:
             "acquisition",
             f"trajectory {encoding.trajectory!r} cannot be reconstructed, only cartesian",
         )
-    return EncodingPlan(
-        encoded_size=encoding.encoded.size,
-        recon_size=encoding.recon.size,
-        n_echoes=len(header.echo_times),
-        encoded_fov=encoding.encoded.field_of_view,
-        recon_fov=encoding.recon.field_of_view,
-        centre_header=_centre(encoding),
-        limits=_limits(encoding),
-        noise_bandwidth_ratio=header.noise_bandwidth_ratio or 1.0,
-    )
+    try:
+        return EncodingPlan(
+            encoded_size=encoding.encoded.size,
+            recon_size=encoding.recon.size,
+            n_echoes=len(header.echo_times),
+            encoded_fov=encoding.encoded.field_of_view,
+            recon_fov=encoding.recon.field_of_view,
+            centre_header=_centre(encoding),
+            limits=_limits(encoding),
+            noise_bandwidth_ratio=header.noise_bandwidth_ratio or 1.0,
+        )
+    except ValueError as error:
+        raise ReconstructionError("acquisition", f"the header's {error}") from None
 
 
 def acquisition_options(settings: Settings, *, gated: bool) -> AcquisitionOptions:
