@@ -1,5 +1,6 @@
 """Chains that do, at a client's word, what reconstructions do at the worst moment."""
 
+import atexit
 import os
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ _WORDS = {
     "pid": "the worker's process id, then the scan",
     "refuse": "an image, then a reason",
     "settings": "the settings it got",
+    "slow": "the number of readouts, and a process that takes its time to end",
     "stuck": "computes for ever",
 }
 
@@ -50,8 +52,15 @@ def run_chain(
     n_readouts = sum(len(message) for message in messages if isinstance(message, Acquisitions))
     if name == "null":
         return
+    if name == "slow":
+        atexit.register(_dawdle)
     yield _image(n_readouts)
     _misbehave(name)
+
+
+def _dawdle() -> None:
+    for _ in range(20):
+        time.sleep(0.1)
 
 
 def _misbehave(name: str) -> None:

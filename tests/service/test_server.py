@@ -266,6 +266,19 @@ def test_a_client_is_served_while_another_computes(service: Service) -> None:
     assert kinds(Peer(service).scan("count")) == [Image, Close]
 
 
+def test_a_worker_that_is_slow_to_end_is_given_the_time(start: Callable[..., Service]) -> None:
+    service = start(spare_workers=2)
+    one, other = Peer(service), Peer(service)
+    one.begin("slow")
+    other.begin("pid")
+    other.hear_pid()
+    one.say(Close())
+    assert kinds(one.hear_all()) == [Image, Close]
+    assert kinds(Peer(service).scan("count")) == [Image, Close]
+    wait_until(lambda: service.log.count("ended with status") == 2)
+    assert service.log.count("ended with status 0") == 2
+
+
 # -- clients that misbehave -------------------------------------------------------------------
 
 

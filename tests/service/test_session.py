@@ -110,7 +110,6 @@ class Service(logging.Handler):
         name = f"session-{fd}"
         with connection:
             Session(connection, StreamPosition(fd), self._chains, self._limits, name).run()
-            connection.shutdown(socket.SHUT_WR)
             while connection.recv(65536):
                 pass
         os.close(fd)

@@ -1,5 +1,6 @@
 """What goes to the client, sent by a thread of its own."""
 
+import contextlib
 import logging
 import queue
 import socket
@@ -51,12 +52,14 @@ class Outbox:
         self._messages.put(message)
 
     def close(self) -> None:
-        """Send CLOSE as the last message and wait until all is sent or the client is gone.
+        """Send CLOSE, end our side, and wait until all is sent or the client is gone.
 
         May be called again after an interruption, to go on waiting.
         """
         self._messages.put(Close())
         self._thread.join()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
         self._connection.close()
 
     def _deliver(self) -> None:

@@ -43,21 +43,24 @@ def main(control_fd: int) -> int:
         Exit status: 0 when the session ended in order, whatever its result, or no client came.
     """
     faulthandler.enable()
-    with socket.socket(fileno=control_fd) as control:
-        _die_with_the_supervisor()
-        try:
-            setup = receive_setup(control)
-            chain = _prepare(setup)
-            control.send(READY)
-            order = receive_order(control)
-        except (EOFError, ConnectionError):
-            return 0
-        configure_logging(setup.log_level, order.session)
-        with socket.socket(fileno=order.client_fd) as connection:
-            position = StreamPosition(order.position_fd)
-            session = Session(connection, position, chain, setup.limits, order.session)
-            signal.signal(signal.SIGTERM, _cut)
-            session.run()
+    control = socket.socket(fileno=control_fd)
+    _die_with_the_supervisor()
+    try:
+        setup = receive_setup(control)
+        chains = _prepare(setup)
+        control.send(READY)
+        order = receive_order(control)
+    except (EOFError, ConnectionError):
+        return 0
+    finally:
+        # Left open: its end is the end of this process, and the supervisor waits for just that.
+        control.detach()
+    configure_logging(setup.log_level, order.session)
+    with socket.socket(fileno=order.client_fd) as connection:
+        position = StreamPosition(order.position_fd)
+        session = Session(connection, position, chains, setup.limits, order.session)
+        signal.signal(signal.SIGTERM, _cut)
+        session.run()
     return 0
 
 

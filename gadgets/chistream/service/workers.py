@@ -14,6 +14,9 @@ from chistream.service.clients import Client
 from chistream.service.options import ServerOptions
 
 _LOG = logging.getLogger(__name__)
+# glibc gives a freed megabyte back to the kernel and faults it in again for the next one, which
+# costs a fifth of the reading rate. A worker lives for one session: it may keep what it had.
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
 _FIRST_DELAY, _LONGEST_DELAY = 0.25, 30.0
 
 
@@ -189,6 +192,7 @@ def _start(control_fd: int) -> "subprocess.Popen[bytes]":
         [sys.executable, "-m", "chistream.service.worker", str(control_fd)],
         pass_fds=[control_fd],
         stdin=subprocess.DEVNULL,
+        env={**_MALLOC, **os.environ},
         # Its own session: Ctrl-C in a terminal reaches the supervisor alone, which then ends its
         # workers in order.
         start_new_session=True,
