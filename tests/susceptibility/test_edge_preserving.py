@@ -159,7 +159,7 @@ def test_a_sweep_solves_the_quadratic_problem_it_claims() -> None:
     mask[1:3, 1:5, 1:5] = True
     field = 0.1 * rng.standard_normal(shape)
     weights = rng.uniform(20.0, 90.0, shape)
-    prior = Prior(4.0, 2.0, 0.5, 3.0, 0.0, 0.01)
+    prior = Prior(4.0, 2.0, 0.05, 0.2, 0.0, 0.01)
     data = FieldData(field, mask, VOXEL, TILTED, None, weights)
     objective = Objective(Grid.of(data, Padding(shape, shape), 0.01), TILTED, prior)
     chi = np.zeros(shape, np.float32)
@@ -171,7 +171,7 @@ def test_a_sweep_solves_the_quadratic_problem_it_claims() -> None:
         trust = (1.0 / (weights**-2 + 0.01**2))[mask]
         left = left - np.sum(trust * left) / np.sum(trust)
         total = 0.5 * np.sum(trust * left**2)
-        total += 0.5 * np.sum((values / np.where(mask, 0.5, 3.0)) ** 2)
+        total += 0.5 * np.sum((values / np.where(mask, 0.05, 0.2)) ** 2)
         slopes = [(np.roll(values, -1, a) - values) / VOXEL[a] for a in range(3)]
         for inside, strength, flat in ((mask, 4.0, 1e-3), (~mask, 2.0, 1e-2)):
             used = [s * (inside & np.roll(inside, -1, a)) for a, s in enumerate(slopes)]

@@ -95,6 +95,19 @@ def invert_total_field(
     chambers are right. Here P is also a prior, which makes the answer unique, and the end is
     decided by the middle voxel of the mask. The first guess is the answer on a coarser grid.
 
+    The defaults come from a chest of ellipsoids (lungs +5 ppm, 96 x 72 x 24 voxels of
+    3.3 x 3.3 x 5 mm, SNR 30, field from a grid twice as fine, body continued beyond the slab).
+    Difference of the two blood pools [ppb], truth 50 / 150 / 250 / 350 / 450:
+
+    ==========================  ====  ====  ====  ====  ====
+    B0 along the slices         47    145   238   336   436
+    B0 oblique (25 and 20 deg)  71    161   259   360   457
+    ==========================  ====  ====  ====  ====  ====
+
+    New noise moves them by up to 8 ppb; other geometries and lungs of +9.4 ppm left errors up to
+    28 ppb. The same data through PDF or LBV and then MEDI of the same strength, truth 250: 1 and
+    128, oblique -48 and 53. It takes 6 s of one core.
+
     References
     ----------
     .. [1] Liu Z, Kee Y, Zhou D, Wang Y, Spincemaille P. Preconditioned total field inversion (TFI)
