@@ -25,6 +25,7 @@ _WORDS = {
     "boom": "an image, then a bug",
     "count": "the number of readouts as an image's index",
     "eager": "megabytes of images before a single readout is read",
+    "endless": "images for ever",
     "null": "nothing",
     "pid": "the worker's process id, then the scan",
     "refuse": "an image, then a reason",
@@ -49,6 +50,8 @@ def run_chain(
         yield Text(f"pid {os.getpid()}")
     if name == "eager":
         yield from (_image(index, size=1024) for index in range(16))
+    while name == "endless":
+        yield _image(1)
     n_readouts = sum(len(message) for message in messages if isinstance(message, Acquisitions))
     if name == "null":
         return

@@ -255,6 +255,14 @@ def test_a_client_that_only_ends_its_side_gets_what_its_whole_messages_give(
     assert index(heard[1]) == n_whole
 
 
+def test_nothing_more_is_made_for_a_client_that_is_gone(service: Service) -> None:
+    peer = Peer(service)
+    peer.begin("endless")
+    assert isinstance(peer.hear(), Image)
+    peer.socket.close()
+    wait_until(lambda: "client gone" in service.log)
+
+
 @pytest.mark.parametrize("opening", [[], [ConfigFile("count")], [ConfigText("qsm")]])
 def test_a_client_that_only_looks_is_answered_with_close(
     service: Service, opening: list[Message]
