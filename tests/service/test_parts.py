@@ -4,6 +4,7 @@ import logging
 import os
 import resource
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from chistream.service.options import ServerOptions
 from chistream.service.request import read_request
 from chistream.service.server import Server, count_servable_clients, serve
 from chistream.service.wire import receive, send
-from chistream.service.workers import Worker
+from chistream.service.workers import Worker, WorkerPool
 from chistream.stream.codec import MessageReader
 from chistream.stream.messages import (
     IMAGE_HEAD,
@@ -394,6 +395,32 @@ def test_a_worker_that_could_not_be_started_is_started_later(
         assert refused[1:] == [Close()]
         assert look(address) == [Close()]
     assert "cannot start a worker" in caplog.text
+
+
+def test_workers_that_cannot_start_are_tried_ever_more_rarely(
+    options: ServerOptions, selector: selectors.BaseSelector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, tries = 100.0, []
+
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        tries.append(now)
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr("chistream.service.workers.time.monotonic", lambda: now)
+    pool = WorkerPool(options, selector, on_ready=lambda: None, on_start_failure=lambda: None)
+    assert pool.next_start() is None
+    for _ in range(12):
+        pool.fill(2)
+        pool.fill(2)  # too early: of no effect
+        now = pool.next_start() or now
+    assert np.diff(tries).tolist() == [0.25, 0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
+
+
+def test_a_worker_that_does_not_end_is_made_to(options: ServerOptions) -> None:
+    worker = Worker(options)
+    os.kill(worker.pid, signal.SIGSTOP)
+    assert worker.wait() == -signal.SIGKILL
 
 
 def test_a_worker_found_dead_when_a_client_comes_is_replaced(
