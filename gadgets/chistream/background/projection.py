@@ -6,7 +6,7 @@ from chistream.arrays import Mask, RealArray, Vector, size_of
 from chistream.background.local_field import LocalField
 from chistream.physics.dipole import ALONG_Z, half_dipole_kernel
 from chistream.physics.fourier import RealTransform
-from chistream.physics.padding import Padding
+from chistream.physics.padding import Padding, default_margin
 from chistream.physics.solvers import conjugate_gradients
 from chistream.physics.volumes import check_b0_direction, check_field, check_weights
 
@@ -19,7 +19,7 @@ def remove_background_pdf(
     b0_direction: Vector = ALONG_Z,
     weights: RealArray | None = None,
     source_width: float = 10.0,
-    margin: Vector = (40.0, 40.0, 40.0),
+    margin: Vector | None = None,
     tolerance: float = 1e-3,
     max_iterations: int = 200,
 ) -> LocalField:
@@ -47,7 +47,8 @@ def remove_background_pdf(
         above tissue.
     margin
         Room for sources on each side of the volume ``(z, y, x)`` [mm], >= 0; the grid is rounded
-        up from there to a size that transforms fast.
+        up from there to a size that transforms fast. By default 40 mm, or half of the volume's
+        extent where that is less.
     tolerance
         Stop when the residual of the normal equations is below this part of their right-hand
         side.
@@ -97,6 +98,8 @@ def remove_background_pdf(
     if weights is None:
         weights = np.full(total_field.shape, 100.0)
     check_weights(weights, total_field, mask)
+    if margin is None:
+        margin = default_margin(size_of(mask), voxel_size, (40.0, 40.0, 40.0))
     projection = _Projection(mask, voxel_size, b0_direction, weights, source_width, margin)
     return projection.remove_from(total_field, tolerance, max_iterations)
 

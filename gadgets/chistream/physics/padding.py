@@ -80,3 +80,32 @@ class Padding:
     def crop(self, grid: RealArray) -> RealArray:
         """Take the volume out of the grid, as a copy."""
         return grid[self.window].copy()
+
+
+def default_margin(size: Size, voxel_size: Vector, most: Vector) -> Vector:
+    """Choose the room that sources beyond a volume get if nobody says.
+
+    Parameters
+    ----------
+    size
+        Size of the volume ``(z, y, x)``.
+    voxel_size
+        Voxel edge lengths ``(z, y, x)`` [mm].
+    most
+        Room for a volume the size of a body ``(z, y, x)`` [mm].
+
+    Returns
+    -------
+    Vector
+        ``most``, but no more than half of the volume's extent on each side ``(z, y, x)`` [mm]:
+        seen from a small volume, nearer sources make the same fields at a fraction of the cost.
+
+    Examples
+    --------
+    >>> default_margin((24, 72, 10), (5.0, 3.0, 3.0), (40.0, 40.0, 40.0))
+    (40.0, 40.0, 15.0)
+    """
+    z, y, x = (
+        min(room, n * edge / 2) for n, edge, room in zip(size, voxel_size, most, strict=True)
+    )
+    return z, y, x

@@ -1,7 +1,8 @@
 """Morphology-enabled dipole inversion (MEDI): from the local field to susceptibility."""
 
-from chistream.arrays import Mask, RealArray, Vector
+from chistream.arrays import Mask, RealArray, Vector, size_of
 from chistream.physics.dipole import ALONG_Z
+from chistream.physics.padding import default_margin
 from chistream.susceptibility.edge_preserving import Effort, invert_edge_preserving
 from chistream.susceptibility.inversion import FieldData, Inversion
 from chistream.susceptibility.objective import Prior
@@ -15,13 +16,13 @@ def invert_medi(
     b0_direction: Vector = ALONG_Z,
     magnitude: RealArray | None = None,
     weights: RealArray | None = None,
-    strength: float = 30.0,
+    strength: float = 2.0,
     width: float = 1.0,
     edge_fraction: float = 0.3,
     model_error: float = 0.01,
     phase_per_ppm: float | None = None,
     merit: bool = False,
-    margin: Vector = (20.0, 20.0, 20.0),
+    margin: Vector | None = None,
     tolerance: float = 1e-3,
     max_sweeps: int = 10,
     sweep_iterations: int = 60,
@@ -49,7 +50,8 @@ def invert_medi(
         uniform.
     strength
         Lambda, what a slope costs away from edges [mm/ppm], >= 0. The data term counts standard
-        deviations, so the same strength serves any signal-to-noise ratio.
+        deviations, so the same strength serves any signal-to-noise ratio. The default keeps the
+        veins and the cortex of a measured brain at 0.5 mm; 30 flattens all but the veins.
     width
         p, the standard deviation of chi, in the mask and (for what background removal left
         behind) around it [ppm], > 0.
@@ -65,7 +67,8 @@ def invert_medi(
         Whether voxels that miss by more than six standard deviations lose weight from sweep to
         sweep (model error reduction through iterative tuning, Liu 2013).
     margin
-        Room around the volume on each side ``(z, y, x)`` [mm], >= 0.
+        Room around the volume on each side ``(z, y, x)`` [mm], >= 0. By default 20 mm, or half of
+        the volume's extent where that is less.
     tolerance
         Stop when half of the voxels of the mask change by less than this in a sweep [ppm].
     max_sweeps
@@ -115,5 +118,7 @@ def invert_medi(
     """
     data = FieldData(local_field, mask, voxel_size, b0_direction, magnitude, weights)
     prior = Prior(strength, strength, width, width, edge_fraction, model_error)
+    if margin is None:
+        margin = default_margin(size_of(mask), voxel_size, (20.0, 20.0, 20.0))
     effort = Effort(margin, tolerance, max_sweeps, sweep_iterations, phase_per_ppm, merit)
     return invert_edge_preserving(data, prior, effort)
