@@ -35,6 +35,10 @@ _WORDS = {
 }
 
 
+def warm_up() -> None:
+    """Nothing here takes time to get ready."""
+
+
 def resolve_chain(name: str) -> tuple[str, str | None]:
     if name in _WORDS:
         return name, None

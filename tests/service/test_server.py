@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from chistream.service.control import Position
 from chistream.stream.codec import MessageReader, encode
 from chistream.stream.messages import (
     ACQUISITION_HEAD,
@@ -95,6 +96,13 @@ def workers_with_clients(service: "Service") -> set[int]:
         for pid in children_of(service.process.pid)
         if "chistream-position" in Path(f"/proc/{pid}/maps").read_text()
     }
+
+
+def position_of(pid: int) -> Position:
+    """Read what a worker shares about its place in the stream."""
+    fds = Path(f"/proc/{pid}/fd").iterdir()
+    (fd, *_) = [fd for fd in fds if "chistream-position" in str(fd.readlink())]
+    return Position(fd.read_bytes()[0])
 
 
 def is_stalled(peer: "Peer") -> bool:
@@ -315,7 +323,9 @@ def test_the_client_of_a_killed_worker_is_told_and_others_are_not_touched(
     struck.begin("pid")
     other.begin("pid")
     struck.say(readouts(2))
-    os.kill(struck.hear_pid(), signal.SIGKILL)
+    pid = struck.hear_pid()
+    wait_until(lambda: position_of(pid) is Position.BETWEEN)  # it has noted that all was sent
+    os.kill(pid, signal.SIGKILL)
     heard = struck.hear_all()
     assert kinds(heard) == [Text, Close]
     assert words(heard[0]).startswith("ERROR    The reconstruction stopped")
