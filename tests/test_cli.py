@@ -165,4 +165,7 @@ def test_a_public_address_needs_to_be_meant() -> None:
 
 def test_the_gadgetron_chains_can_be_installed(tmp_path: Path) -> None:
     run("gadgetron", "install", tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} >= {"cardiac_qsm.xml", "qsm.xml"}
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "chistream_cardiac_qsm.xml",
+        "chistream_qsm.xml",
+    }

@@ -7,6 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from scipy.ndimage import binary_erosion
 
 from chistream.arrays import Mask, RealArray
 from chistream.errors import FileFormatError
@@ -99,7 +100,9 @@ def compare_files(result: Path, truth: Path) -> Comparison:
     Returns
     -------
     Comparison
-        Errors where both have values; blood pools if ``truth`` knows where they are.
+        Errors where both have values; blood pools if ``truth`` knows where they are. Against a
+        truth file, voxels that touch air or lung are left out: they hold parts of both, and no
+        one value is right for them.
 
     Raises
     ------
@@ -110,7 +113,8 @@ def compare_files(result: Path, truth: Path) -> Comparison:
     if not _is_truth_file(truth):
         return _compare_shared(found, load_maps(truth), result, truth)
     known = read_truth(truth)
-    affine, signal = known.geometry.affine_ras, known.masks["signal"]
+    affine, tissue = known.geometry.affine_ras, known.masks["signal"]
+    signal = binary_erosion(tissue, np.ones((3, 3, 3)), border_value=1)
     ppb = np.float32(PPB_PER_PPM)
     maps = {
         "QSM": PlacedMap(known.chi * ppb, signal, affine),

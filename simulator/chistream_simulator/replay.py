@@ -190,7 +190,7 @@ def replay(
     ChiStreamError
         If the speed is none.
     OSError
-        If the server cannot be reached, or a file cannot be read or written.
+        If a file cannot be read or written.
     """
     pacing = Pacing(parse_speed(speed), clock or SystemClock())
     scans = []
@@ -354,7 +354,10 @@ def _messages(
 
 
 def _connect(host: str, port: int) -> socket.socket:
-    connection = socket.create_connection((host, port), _CONNECT_SECONDS)
+    try:
+        connection = socket.create_connection((host, port), _CONNECT_SECONDS)
+    except OSError as error:
+        raise ReplayError(f"no server can be reached at {host}:{port}: {error}") from None
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 

@@ -401,10 +401,10 @@ def test_half_an_image_is_an_error(serve: Callable[[Script], Server], scan: Path
         replay([scan], port=serve(script).port)
 
 
-def test_no_server_at_all_is_an_os_error(scan: Path) -> None:
+def test_no_server_at_all_is_named_by_its_address(scan: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(ReplayError, match=rf"no server can be reached at 127\.0\.0\.1:{port}"):
         replay([scan], port=port)
 
 

@@ -30,6 +30,9 @@ class SessionCut(BaseException):  # not an Exception: no stage may take it for i
 class ChainModule(Protocol):
     """What the service needs of the chains; `chistream.chain` offers it."""
 
+    def warm_up(self) -> None:
+        """Do beforehand what the first scan would wait for."""
+
     def resolve_chain(self, name: str, /) -> tuple[str, str | None]:
         """Return the registered name for what a client sent, and a warning if they differ."""
 

@@ -76,10 +76,12 @@ def _die_with_the_supervisor() -> None:
 
 
 def _prepare(setup: WorkerSetup) -> ChainModule:
-    """Import what a session needs, so that the client does not wait for it."""
+    """Import, and compile, what a session needs, so that the client does not wait for it."""
     sys.path[:] = setup.module_search_path
     configure_logging(setup.log_level, f"worker {os.getpid()}")
-    return cast("ChainModule", importlib.import_module(setup.chain_module))
+    chains = cast("ChainModule", importlib.import_module(setup.chain_module))
+    chains.warm_up()
+    return chains
 
 
 def _cut(_signal: int, _frame: FrameType | None) -> None:

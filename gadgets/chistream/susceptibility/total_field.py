@@ -98,10 +98,10 @@ def invert_total_field(
     chambers are right. Here P is also a prior, which makes the answer unique, and the end is
     decided by the middle voxel of the mask. The first guess is the answer on a coarser grid.
 
-    The defaults come from two chests with lungs of +5 ppm, whose fields were computed on grids twice
-    as fine: ellipsoids with noise in the image, and the simulator's, breathing and navigator-gated,
-    from multi-coil k-space at SNR 30 (3.3 x 3.3 x 5 mm, 20 slices). Difference of the blood pools
-    recovered in the latter [ppb]:
+    The defaults come from two chests with lungs of +5 ppm, whose fields were computed on grids
+    twice as fine: ellipsoids with noise in the image, and the simulator's, breathing and
+    navigator-gated, from multi-coil k-space at SNR 30 (3.3 x 3.3 x 5 mm, 20 slices). Difference of
+    the blood pools recovered in the latter [ppb]:
 
     =====================================  =====  =========
     slab                                   truth  recovered
