@@ -211,7 +211,7 @@ def test_what_a_person_should_know_is_said_before_the_images(
 ) -> None:
     first = next(run_chain("cardiac_qsm", scan[0], Settings(), iter(scan[1])))
     assert isinstance(first, Text)
-    assert first.text.startswith("WARNING The scan was not gated")
+    assert first.text.startswith("WARNING  The scan was not gated")
 
 
 def test_warming_up_needs_no_scan() -> None:

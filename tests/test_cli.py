@@ -157,8 +157,9 @@ def test_a_mistake_ends_in_a_sentence_and_no_traceback(
     assert "Traceback" not in said
 
 
-def test_a_public_address_needs_to_be_meant() -> None:
-    result = runner.invoke(cli.app, ["serve", "--host", "0.0.0.0", "--port", "0"])  # noqa: S104
+@pytest.mark.parametrize("command", [("serve",), ("gadgetron", "listen")])
+def test_a_public_address_needs_to_be_meant(command: tuple[str, ...]) -> None:
+    result = runner.invoke(cli.app, [*command, "--host", "0.0.0.0", "--port", "0"])  # noqa: S104
     assert result.exit_code == 2
     assert "allow" in result.output
 

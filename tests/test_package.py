@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import chistream
+from chistream.config import describe_settings
 
 ROOT = Path(__file__).parents[1]
 VISIBLE = {
@@ -50,6 +51,12 @@ def test_ci_runs_the_readme_command() -> None:
     for name in ("demo", "test"):
         assert re.search(rf"<!-- command: {name} -->\n```\w*\n[^`]*chistream|pytest", readme), name
     assert "readme_command test" in (ROOT / ".ci/run").read_text()
+
+
+def test_the_readme_lists_every_setting_as_it_is() -> None:
+    rows = [f"| `{name}` | `{default}` | {text} |" for name, default, text in describe_settings()]
+    readme = (ROOT / "README.md").read_text().splitlines()
+    assert [row for row in rows if row not in readme] == []
 
 
 @pytest.mark.parametrize("module", ["chistream.cli", "chistream.service.server"])

@@ -50,6 +50,9 @@ RawFiles = Annotated[
 ]
 Group = Annotated[str, typer.Option(help="HDF5 group that holds the scan.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
+AllowPublic = Annotated[
+    bool, typer.Option("--allow-public", help="Allow an address that other machines can reach.")
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of noise and breathing.")]
 
 
@@ -156,9 +159,7 @@ def simulate(
 def serve(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 9002,
-    allow_public: Annotated[
-        bool, typer.Option("--allow-public", help="Allow an address other machines can reach.")
-    ] = False,
+    allow_public: AllowPublic = False,
     max_sessions: Annotated[int, typer.Option(help="Sessions at once; others wait.")] = 8,
     spare_workers: Annotated[int, typer.Option(help="Workers kept ready for clients.")] = 1,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
@@ -288,10 +289,16 @@ def gadgetron_listen(
     chain: Annotated[str, typer.Argument(help="Chain to run.")] = "cardiac_qsm",
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port.")] = 18000,
+    allow_public: AllowPublic = False,
 ) -> None:
     """Serve Gadgetron's <connect port="..."/> nodes until stopped."""
     from chistream.gadgetron import listen
+    from chistream.service.options import is_loopback
 
+    if not (allow_public or is_loopback(host)):
+        raise typer.BadParameter(
+            f"{host} can be reached from other machines: give --allow-public if that is meant"
+        )
     listen(port, chain, host=host)
 
 

@@ -105,7 +105,7 @@ class Job:
         with self.timed("acquisition"):
             self._acquired = acquisition.finish()
         for warning in self._acquired.warnings:
-            yield Text(f"WARNING {warning}")
+            yield Text(f"{'WARNING':8} {warning}")  # the level as FIRE's log viewer wants it
 
     def combine(self) -> ComplexArray:
         """Make complex echoes ``(echoes, z, y, x)`` of the k-space received."""

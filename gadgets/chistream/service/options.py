@@ -83,7 +83,7 @@ class ServerOptions:
     limits: SessionLimits = SessionLimits()
 
     def __post_init__(self) -> None:
-        if not self.allow_public and not _is_loopback(self.host):
+        if not self.allow_public and not is_loopback(self.host):
             raise ValueError(
                 f"{self.host} can be reached from other machines: set allow_public if that is meant"
             )
@@ -96,7 +96,19 @@ class ServerOptions:
             )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine alone.
+
+    Parameters
+    ----------
+    host
+        ``localhost``, or an address of IPv4 or IPv6; other names are taken for public ones.
+
+    Returns
+    -------
+    bool
+        True for loopback addresses.
+    """
     if host == "localhost":
         return True
     try:
