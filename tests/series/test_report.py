@@ -278,7 +278,7 @@ def test_a_page_becomes_a_volume_in_the_middle_of_the_scan() -> None:
     scan = Geometry((9, 40, 36), (5.0, 2.5, 3.0), position=(1.0, 2.0, 3.0))
     page = page_of("full")
     volume = report_volume(page, scan)
-    assert volume.token == "REPORT"  # noqa: S105
+    assert volume.token == "REPORT"
     np.testing.assert_array_equal(np.moveaxis(volume.values, 0, -1), page)
     assert volume.geometry.position == scan.position
     assert volume.geometry.shape == (1, 1080, 1440)
@@ -411,7 +411,7 @@ def test_any_series_makes_a_png(token: str, tmp_path: Path, example: Callable[..
     volume = example(token)
     path = write_png(volume, tmp_path / "series.png", columns=3)
     picture = matplotlib.image.imread(io.BytesIO(path.read_bytes()))
-    if token == "REPORT":  # noqa: S105
+    if token == "REPORT":
         rgb = np.rint(255 * picture[..., :3]).astype(np.uint8)
         np.testing.assert_array_equal(rgb, np.moveaxis(volume.values, 0, -1))
     else:
