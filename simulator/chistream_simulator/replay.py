@@ -5,6 +5,7 @@ CLOSE. Images are received meanwhile, as a scanner does, and no file is ever in 
 """
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -182,7 +183,8 @@ def replay(
     Raises
     ------
     ReplayError
-        If the server stays silent for longer than it may. Images received before are in ``out``.
+        If ``out`` is one of the raw files, the server cannot be reached, or it stays silent for
+        longer than it may. Images received before are in ``out``.
     ProtocolError
         If what the server sends is no MRD.
     FileFormatError
@@ -193,18 +195,19 @@ def replay(
         If a file cannot be read or written.
     """
     pacing = Pacing(parse_speed(speed), clock or SystemClock())
+    _refuse_raw_as_output(paths, out)
     scans = []
     for number, path in enumerate(map(Path, paths)):
+        # What can fail does so before the file of an earlier replay is replaced.
+        messages = _messages(path, group, config, settings_json, waveforms=waveforms)
+        told = _telling(progress, path, _count_readouts(path, group))
         with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(_connect(host, port))
             writer = None
             if out is not None:
                 name = "dataset" if len(paths) == 1 else f"{number + 1}_{path.stem}"
                 writer = stack.enter_context(MessageWriter(out, name, append=number > 0))
-            scan = scan_messages(path, group, waveforms=waveforms)
-            told = _telling(progress, path, _count_readouts(path, group))
-            connection = stack.enter_context(_connect(host, port))
             exchange = _Exchange(ScanResult(path), writer, pacing, timeout)
-            messages = _messages(scan, path, config, settings_json)
             scans.append(exchange.run(connection, messages, told))
     return ReplayResult(tuple(scans))
 
@@ -340,17 +343,21 @@ class _Exchange:
             raise ReplayError(f"the server has been silent for {self._timeout:g} s")
 
 
+def _refuse_raw_as_output(paths: Sequence[str | Path], out: str | Path | None) -> None:
+    for path in paths:
+        if out is not None and Path(out).resolve() == Path(path).resolve():
+            raise ReplayError(f"{out} is the raw data: name another file for the returned images")
+
+
 def _messages(
-    scan: Iterator[Message], path: Path, config: str, settings_json: str | None
+    path: Path, group: str, config: str, settings_json: str | None, *, waveforms: bool
 ) -> Iterator[Message]:
+    scan = scan_messages(path, group, waveforms=waveforms)
     header = next(scan, None)
     if not isinstance(header, Header):
         raise FileFormatError(f"{path} has images but no header: there is no scan to replay")
-    yield ConfigFile(config)
-    yield header
-    if settings_json is not None:
-        yield Text(settings_json)
-    yield from scan
+    settings = [] if settings_json is None else [Text(settings_json)]
+    return itertools.chain([ConfigFile(config), header, *settings], scan)
 
 
 def _connect(host: str, port: int) -> socket.socket:

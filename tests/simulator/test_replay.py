@@ -408,6 +408,32 @@ def test_no_server_at_all_is_named_by_its_address(scan: Path) -> None:
         replay([scan], port=port)
 
 
+def test_the_raw_data_are_never_replaced_by_the_images(scan: Path) -> None:
+    before = scan.read_bytes()
+    with pytest.raises(ReplayError, match="is the raw data: name another file"):
+        replay([scan], out=scan.parent / "." / scan.name)
+    assert scan.read_bytes() == before
+
+
+def test_a_replay_that_cannot_begin_leaves_the_images_of_an_earlier_one(
+    scan: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "images.h5"
+    out.write_bytes(b"earlier images")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(ReplayError, match="no server can be reached"):
+        replay([scan], port=port, out=out)
+    assert out.read_bytes() == b"earlier images"
+
+
+def test_a_file_that_is_none_is_named_before_anybody_is_called(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("no raw data")
+    with pytest.raises(FileFormatError, match=r"notes\.txt is no sound ISMRMRD file"):
+        replay([text])
+
+
 def test_no_files_are_no_scans() -> None:
     assert replay([]) == ReplayResult(())
 
