@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from ismrmrd import Meta, ProtocolDeserializer
+from ismrmrd import Meta
 
 from chistream.physics.geometry import Geometry
 from chistream.series.attributes import read_attributes, write_attributes
@@ -269,10 +269,13 @@ def test_an_unknown_profile_is_refused(example: Callable[..., Volume]) -> None:
 def test_the_ismrmrd_package_reads_the_bytes(
     token: str, profile: Profile, example: Callable[..., Volume]
 ) -> None:
+    serialization = pytest.importorskip(
+        "ismrmrd.serialization", reason="this version of ismrmrd has no serializer of streams"
+    )
     images = encode_images(example(token), profile, results='{"a": "<&>"}')
     messages: list[Message] = [*images, Close()]
     stream = b"".join(bytes(piece) for message in messages for piece in encode(message))
-    received = list(ProtocolDeserializer(io.BytesIO(stream)).deserialize())
+    received = list(serialization.ProtocolDeserializer(io.BytesIO(stream)).deserialize())
     assert len(received) == len(images)
     for sent, image in zip(images, received, strict=True):
         np.testing.assert_array_equal(image.data, sent.pixels)
