@@ -21,7 +21,7 @@ Phantom = Literal["sphere", "cylinder", "calibration-vials", "heart"]
 class Case(BaseModel):
     """A phantom, a scanner and a patient who breathes. Anything per axis is ``(z, y, x)``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     phantom: Phantom = "heart"
     seed: int = Field(20250101, ge=0, description="Same seed, same file.")
@@ -49,7 +49,12 @@ class Case(BaseModel):
     h1_frequency: float = Field(123.2e6, gt=1e7, lt=5e8, description="[Hz]")
     n_coils: int = Field(8, ge=1, le=128)
     noise_correlation: float = Field(0.3, ge=0, lt=1, description="Between neighbouring coils.")
-    snr: float = Field(30.0, gt=0, description="Combined first echo, its median; inf: no noise.")
+    snr: float = Field(
+        30.0,
+        gt=0,
+        allow_inf_nan=True,
+        description="Combined first echo, its median; inf: no noise.",
+    )
     noise_readouts: int = Field(32, ge=0, description="0: no noise scan.")
     noise_samples: int = Field(256, ge=1)
     noise_dwell_time: float = Field(7.8e-6, gt=0, description="[s]")

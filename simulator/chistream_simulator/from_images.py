@@ -35,7 +35,7 @@ OBJECT_THRESHOLD = 0.1
 class ImageOptions(BaseModel):
     """What the images do not say; a value given here replaces what they say."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     TE: tuple[float, ...] = Field((), description="Echo times [s].")
     field_strength: float | None = Field(None, gt=0.1, lt=20, description="[T]")
@@ -49,7 +49,9 @@ class ImageOptions(BaseModel):
     phase_sign: Literal[1, -1] | None = None
     array: str = Field("", description="Name of the images in a .npz file.")
     n_coils: int = Field(8, ge=1, le=128)
-    snr: float = Field(float("inf"), gt=0, description="Noise to add; inf: none.")
+    snr: float = Field(
+        float("inf"), gt=0, allow_inf_nan=True, description="Noise to add; inf: none."
+    )
     noise_readouts: int = Field(32, ge=0)
     noise_correlation: float = Field(0.3, ge=0, lt=1)
     readout_oversampling: int = Field(2, ge=1, le=4)
@@ -144,7 +146,7 @@ def simulate_from_images(
     Raises
     ------
     SettingsError
-        If echo times or geometry do not fit the images.
+        If echo times or geometry do not fit the images, or voxels have no finite value.
 
     Notes
     -----
@@ -153,6 +155,12 @@ def simulate_from_images(
     options = options or ImageOptions()
     if echoes.ndim not in {4, 5} or echoes.shape[-3:] != geometry.shape:
         raise SettingsError(f"images {echoes.shape} do not fit the grid {geometry.shape}")
+    n_wrong = int(echoes.size - np.isfinite(echoes).sum())
+    if n_wrong:
+        raise SettingsError(
+            f"{n_wrong} of {echoes.size} values of the images are not finite: set them to 0, since "
+            "one would spoil all of k-space"
+        )
     if len(TE) != len(echoes):
         raise SettingsError(f"te: {len(TE)} echo times {tuple(TE)} s for {len(echoes)} echoes")
     return _messages(echoes, TE, geometry, h1_frequency, phase_sign, options)
@@ -281,7 +289,7 @@ def _echo_times(images: MeasuredImages, options: ImageOptions) -> tuple[float, .
     times = options.TE or images.TE
     if not times:
         raise SettingsError("the images have no echo times: give them with --te 4,8,12 (ms)")
-    if list(times) != sorted(set(times)) or not times[0] > 0:
+    if list(times) != sorted(set(times)) or not (np.isfinite(times).all() and times[0] > 0):
         raise SettingsError(f"te: echo times must be positive and ascending, got {times} s")
     return times
 

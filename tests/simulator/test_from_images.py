@@ -182,6 +182,8 @@ def test_an_archive_may_say_everything_itself(tmp_path: Path) -> None:
         ({}, {"te": "4,5"}, "no field strength"),
         ({}, {"te": "4,x"}, "'4,x' are no echo times"),
         ({}, {"te": "5,4"}, "ascending"),
+        ({}, {"te": "4,nan"}, "TE.1: Input should be a finite number"),
+        ({"TE": [0.004, np.inf]}, {}, "te: echo times must be positive and ascending"),
         ({"field_strength": 3.0}, {"te": "4,5"}, "no voxel size"),
         (
             {"field_strength": 3.0},
@@ -210,6 +212,13 @@ def test_images_of_another_shape_than_their_grid_are_refused() -> None:
     grid = Geometry((3, 4, 5), (1.0, 1.0, 1.0))
     with pytest.raises(SettingsError, match=r"\(2, 3, 4, 6\) do not fit the grid"):
         simulate_from_images(some_echoes((2, 3, 4, 6)), TE[:2], grid, 127.7e6)
+
+
+def test_images_without_a_value_somewhere_are_refused_before_they_spoil_the_rest() -> None:
+    echoes = some_echoes((2, 3, 4, 5))
+    echoes[1, 0, 2, 3] = np.nan
+    with pytest.raises(SettingsError, match="1 of 120 values of the images are not finite"):
+        simulate_from_images(echoes, TE[:2], geometry_of(echoes), 127.7e6)
 
 
 def test_files_that_are_not_what_they_seem_are_refused(tmp_path: Path) -> None:
