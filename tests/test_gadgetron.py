@@ -18,6 +18,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from chistream.errors import SettingsError
 from chistream.gadgetron import HANDLERS, install_chains, listen
 from chistream.stream.codec import MessageReader, encode
 from chistream.stream.messages import (
@@ -388,7 +389,7 @@ def children() -> list[str]:
 
 
 def test_only_a_registered_chain_can_be_listened_for() -> None:
-    with pytest.raises(ValueError, match=r"no gadget is called 'os\.system'"):
+    with pytest.raises(SettingsError, match=r"no gadget is called 'os\.system'"):
         listen(0, "os.system")
 
 

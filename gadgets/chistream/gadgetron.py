@@ -25,7 +25,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from chistream.config import Settings, parse_settings_xml
-from chistream.errors import ChiStreamError, ReconstructionError, TruncatedMessage
+from chistream.errors import (
+    ChiStreamError,
+    ReconstructionError,
+    SettingsError,
+    TruncatedMessage,
+)
 from chistream.stream.codec import MessageReader, encode
 from chistream.stream.header import read_header
 from chistream.stream.messages import Close, Image, Message, PeerError, Text
@@ -96,13 +101,13 @@ def listen(
 
     Raises
     ------
-    ValueError
+    SettingsError
         If there is no such chain.
     OSError
         If the address cannot be listened on.
     """
     if chain not in HANDLERS:
-        raise ValueError(f"no gadget is called {chain!r}; there are {', '.join(HANDLERS)}")
+        raise SettingsError(f"no gadget is called {chain!r}; there are {', '.join(HANDLERS)}")
     stop = stop or threading.Event()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:

@@ -280,7 +280,10 @@ def test_a_change_of_coils_is_refused(scanner: Scanner) -> None:
 
 @pytest.mark.parametrize(
     ("readouts", "reason"),
-    [([], "only: none"), ([navigator(0.0, 1.0), navigator(0.0, 2.0)], "only: 2 navigator")],
+    [
+        ([], "no imaging readout came, nor any other"),
+        ([navigator(0.0, 1.0), navigator(0.0, 2.0)], "only: 2 navigator"),
+    ],
 )
 def test_a_scan_without_image_lines_is_refused(
     scanner: Scanner, readouts: list[Readout], reason: str

@@ -147,8 +147,9 @@ class Acquisition:
             self._skipped["samples that are not finite"] = self._batch.n_not_finite
         kspace, gating = self._sorter.finish()
         if kspace is None:
-            kinds = ", ".join(f"{n} {kind.value}" for kind, n in self._kinds.items()) or "none"
-            raise ReconstructionError("acquisition", f"no imaging readout came, only: {kinds}")
+            kinds = ", ".join(f"{n} {kind.value}" for kind, n in self._kinds.items())
+            others = f"only: {kinds}" if kinds else "nor any other"
+            raise ReconstructionError("acquisition", f"no imaging readout came, {others}")
         self._refuse_many_skipped()
         centre, centre_warnings = self._centre.decide(self._plan, self._options.centre_source)
         missing = find_missing(

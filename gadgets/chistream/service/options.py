@@ -4,6 +4,8 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
@@ -58,7 +60,7 @@ class ServerOptions:
     Raises
     ------
     ValueError
-        If ``host`` is public and ``allow_public`` is not set, or a number makes no sense.
+        If ``host`` is public and ``allow_public`` is not set, or a value makes no sense.
 
     Examples
     --------
@@ -89,6 +91,8 @@ class ServerOptions:
             )
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be 0 to 65535, got {self.port}")
+        if self.log_level not in _LOG_LEVELS:
+            raise ValueError(f"log_level must be of {_LOG_LEVELS}, got {self.log_level!r}")
         if self.spare_workers < 0 or self.max_sessions < 1:
             raise ValueError(
                 f"spare_workers >= 0 and max_sessions >= 1 are needed, got {self.spare_workers} "
