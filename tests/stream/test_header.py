@@ -256,7 +256,7 @@ def test_what_is_needed_is_never_invented(xml: str, complaint: str) -> None:
     ],
 )
 def test_document_types_and_entities_are_refused(doctype: str) -> None:
-    with pytest.raises(HeaderError, match="document type or entities"):
+    with pytest.raises(HeaderError, match=r"document type or entities, .*: refused$"):
         read_header(replaced("<ismrmrdHeader", doctype + "<ismrmrdHeader"))
 
 

@@ -175,9 +175,9 @@ def parse_header(xml: str | bytes) -> Branch:
         raise HeaderError("the header is empty: send the XML header of the scan before its data")
     try:
         root = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)
-    except DefusedXmlException as error:
+    except DefusedXmlException:
         raise HeaderError(
-            f"the header has a document type or entities ({error}): refused"
+            "the header has a document type or entities, which no scan needs: refused"
         ) from None
     except defusedxml.ElementTree.ParseError as error:
         raise HeaderError(f"the header is no XML ({error}): {text[:40]!r}...") from None
