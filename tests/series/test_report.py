@@ -402,6 +402,12 @@ def test_a_region_at_the_edge_does_not_change_the_scale() -> None:
     assert axes.get_ylim() == (9.5, -0.5)
 
 
+def test_a_figure_never_loses_a_pixel_to_rounding() -> None:
+    for n in (1, 29, 57, 820, 829, 1440):
+        width, height = drawing.new_figure(n / 100, 2.4 * 3 + 1, "white").bbox.size
+        assert (int(width), int(height)) == (n, 820)
+
+
 def test_glyphs_that_the_font_lacks_are_replaced() -> None:
     assert drawing.printable("Herz 心\nü") == "Herz \N{REPLACEMENT CHARACTER}\nü"
 

@@ -1,6 +1,7 @@
 """Pictures of slices: grey, with outlines of regions, patient directions and a colour bar."""
 
 import io
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -35,7 +36,7 @@ def new_figure(width: float, height: float, colour: str, dpi: int = 100) -> Figu
     Parameters
     ----------
     width, height
-        Size [inch].
+        Size [inch]; it becomes that of the nearest whole number of pixels.
     colour
         Background.
     dpi
@@ -46,9 +47,17 @@ def new_figure(width: float, height: float, colour: str, dpi: int = 100) -> Figu
     Figure
         The empty figure.
     """
-    figure = Figure(figsize=(width, height), dpi=dpi, facecolor=colour)
+    size = _whole_pixels(width, dpi), _whole_pixels(height, dpi)
+    figure = Figure(figsize=size, dpi=dpi, facecolor=colour)
     FigureCanvasAgg(figure)
     return figure
+
+
+def _whole_pixels(length: float, dpi: int) -> float:
+    # matplotlib before 3.11 cuts the fraction off: 100 * 8.29 inch would be 828 pixels.
+    pixels = round(length * dpi)
+    inches = pixels / dpi
+    return inches if inches * dpi >= pixels else math.nextafter(inches, math.inf)
 
 
 def write(axes: Axes | Figure, x: float, y: float, text: str, **style: Any) -> Text:  # noqa: ANN401
