@@ -186,7 +186,7 @@ def serve(
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    run_server(options, lambda name, number: err.print(f"listening on {name}:{number}"))
+    run_server(options)
 
 
 @app.command()
