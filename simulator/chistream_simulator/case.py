@@ -194,7 +194,7 @@ def preset_text(name: str) -> str:
     """
     if name not in preset_names():
         raise SettingsError(f"no preset {name!r}; there are: {', '.join(preset_names())}")
-    file = importlib.resources.files(__package__).joinpath("presets", f"{name}.toml")
+    file = importlib.resources.files(__package__) / "presets" / f"{name}.toml"
     return file.read_text("utf-8")
 
 

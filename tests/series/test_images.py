@@ -39,7 +39,7 @@ def test_values_and_place_survive_the_wire(
     received = decode_volume(list(reversed(encode_images(sent, profile))))
     assert received.token == token
     assert_same_place(received.geometry, geometry)
-    step = {"QSM": 1.0, "MAGNITUDE": sent.filled.max() / 4095, "CHAMBERS": 0}[token]
+    step = {"QSM": 1.0, "MAGNITUDE": float(sent.filled.max()) / 4095, "CHAMBERS": 0.0}[token]
     tolerance = 0 if profile == "research" else 0.5 * step * (1 + 1e-5)
     np.testing.assert_allclose(received.values, sent.filled, rtol=0, atol=tolerance)
     if SERIES[token].kind is Kind.SIGNED:

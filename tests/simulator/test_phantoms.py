@@ -28,7 +28,8 @@ STILL = {"breathing_amplitude": 0.0, "navigators": "none"}
 def test_block_points_are_the_voxel_positions(geometry: Geometry) -> None:
     block = (slice(2, 7), slice(0, 12), slice(3, 5))
     points = np.stack(np.broadcast_arrays(*block_points(geometry, block)))
-    np.testing.assert_allclose(points, geometry.voxel_positions()[(slice(None), *block)], atol=1e-4)
+    everywhere = (slice(None), *block)
+    np.testing.assert_allclose(points, geometry.voxel_positions()[everywhere], atol=1e-4)
 
 
 @pytest.mark.parametrize("geometry", [AXIAL, OBLIQUE])

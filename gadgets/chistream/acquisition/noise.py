@@ -206,7 +206,7 @@ def whitening_matrix(covariance: ComplexArray) -> tuple[ComplexArray, int]:
     """
     variance = np.real(np.diagonal(covariance))
     deviation = np.sqrt(np.where(variance > 0, variance, 1.0))
-    correlation = covariance / np.outer(deviation, deviation)
+    correlation: ComplexArray = np.divide(covariance, np.outer(deviation, deviation))
     eigenvalues, vectors = np.linalg.eigh(correlation)
     used = eigenvalues > _SINGULAR
     inverse_root = np.where(used, 1 / np.sqrt(np.where(used, eigenvalues, 1.0)), 0.0)

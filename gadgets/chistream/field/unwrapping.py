@@ -70,7 +70,8 @@ def unwrap_echoes(
     """
     if phase.shape != magnitude.shape:
         raise ValueError(f"phase {phase.shape} and magnitude {magnitude.shape} differ in shape")
-    echoes, times = check_train(magnitude * np.exp(1j * phase), TE)
+    signal: ComplexArray = np.multiply(magnitude, np.exp(1j * phase))
+    echoes, times = check_train(signal, TE)
     mask = check_mask(mask, echoes)
     frequency = unwrap_field(echoes, times, mask)
     offset = _unwrap_offset(echoes, times, mask, frequency)

@@ -170,8 +170,9 @@ def _roughness(padding: Padding, voxel_size: Vector) -> RealArray:
     nz, ny, nx = padding.outer
     k = np.meshgrid(np.fft.fftfreq(nz), np.fft.fftfreq(ny), np.fft.rfftfreq(nx), indexing="ij")
     shortest = min(voxel_size)
-    roughness: RealArray = sum(
+    along_z, along_y, along_x = (
         (2.0 * np.sin(np.pi * f) * shortest / edge) ** 2
         for f, edge in zip(k, voxel_size, strict=True)
     )
+    roughness: RealArray = along_z + along_y + along_x
     return roughness
