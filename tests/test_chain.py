@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,9 +186,47 @@ def test_without_regions_the_numbers_are_null_and_say_what_to_set(
     assert results.quality.light == "green"  # nobody asked this chain to gate
 
 
-def test_a_region_outside_the_body_is_named(scan: tuple[ScanHeader, list[Message]]) -> None:
-    with pytest.raises(ReconstructionError, match="'RV' holds 0 voxels"):
-        run("qsm", scan, inversion="tkd", rv_roi="500,0,0,5")
+@pytest.mark.parametrize(
+    ("regions", "words"),
+    [
+        ({"rv_roi": "500,0,0,5", "lv_roi": "0,0,0,10"}, "'RV' holds 0 voxels"),
+        ({"rv_roi": "0,0,0,9", "lv_roi": "2,0,0,9"}, "overlap"),
+    ],
+)
+def test_a_region_that_cannot_be_measured_loses_its_numbers_and_not_the_map(
+    scan: tuple[ScanHeader, list[Message]], regions: dict[str, str], words: str
+) -> None:
+    header, messages = scan
+    settings, _ = parse_settings({"inversion": "tkd", **regions})
+    returned = run_chain("qsm", header, settings, iter(messages))
+    images = [message for message in returned if isinstance(message, Image)]
+    assert {volume.token for volume in decode_volumes(images)} >= {"QSM", "R2STAR", "REPORT"}
+    results = ChiStreamResults.from_json(results_of(images) or "")
+    assert results.delta_chi_ppb is None
+    assert words in results.null_reasons["delta_chi_ppb"]
+    assert results.quality.light == "amber"
+
+
+def test_a_header_with_the_other_phase_sign_is_not_passed_over(
+    scan: tuple[ScanHeader, list[Message]],
+) -> None:
+    header = replace(scan[0], user_parameters={"PhaseSign": -1})
+    first = next(run_chain("echoes", header, Settings(), iter(scan[1])))
+    assert isinstance(first, Text)
+    assert "Set phase_sign to -1" in first.text
+    settings = Settings(phase_sign=-1)
+    assert isinstance(next(run_chain("echoes", header, settings, iter(scan[1]))), Image)
+
+
+def test_an_echo_that_only_the_header_knows_is_said_and_left_out(
+    scan: tuple[ScanHeader, list[Message]],
+) -> None:
+    header = replace(scan[0], echo_times=(*scan[0].echo_times, 0.011))
+    returned = list(run_chain("echoes", header, Settings(), iter(scan[1])))
+    said = [message.text for message in returned if isinstance(message, Text)]
+    assert any("Only 3 of the 4 announced echoes" in text for text in said)
+    images = [message for message in returned if isinstance(message, Image)]
+    assert [v.token for v in decode_volumes(images)].count("PHASE") == 3
 
 
 def test_a_scan_without_readouts_is_refused(scan: tuple[ScanHeader, list[Message]]) -> None:

@@ -127,9 +127,41 @@ def test_several_raw_files_get_a_folder_each(tiny_raw: Path, tmp_path: Path) -> 
     assert (tmp_path / "other" / "PHASE_echo-1.nii.gz").is_file()
 
 
+def test_a_file_that_fails_keeps_what_was_made_and_does_not_stop_the_others(
+    tiny_raw: Path, tmp_path: Path
+) -> None:
+    single = tmp_path / "single.h5"
+    run("simulate", single, "--preset", "tiny", "--set", "TE=[0.004]")
+    ran = runner.invoke(
+        cli.app,
+        [
+            *("reconstruct", str(single), str(tmp_path / "absent.h5"), str(tiny_raw)),
+            *("-o", str(tmp_path), "--chain", "qsm", "--set", "inversion=tkd", "--json"),
+        ],
+    )
+    assert ran.exit_code == 1
+    first, second, third = json.loads(ran.stdout)
+    assert "at least 2 echoes" in first["error"]
+    assert "MAGNITUDE_echo-1.nii.gz" in {Path(name).name for name in first["files"]}
+    assert "absent.h5" in second["error"]
+    assert third["error"] is None
+    assert third["results"]["quality"]["light"] == "green"
+
+
+@pytest.mark.parametrize("extra", [["mag.nii", "phase.nii"], ["--te", "4,8"]])
+def test_images_without_the_option_that_takes_them_are_not_ignored(
+    extra: list[str], tmp_path: Path
+) -> None:
+    result = runner.invoke(cli.app, ["simulate", str(tmp_path / "x.h5"), *extra])
+    assert result.exit_code == 2
+    assert not (tmp_path / "x.h5").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("reconstruct", "RAW", "-o", "out", "--chain", "passthrough"), "makes no maps"),
+        (("reconstruct", "RAW", "RAW", "-o", "out"), "share a folder"),
         (("reconstruct", "no.h5", "-o", "out"), "no.h5"),
         (("reconstruct", "RAW", "-o", "out", "--chain", "heart"), "there are cardiac_qsm"),
         (("reconstruct", "RAW", "-o", "out", "--set", "colour=red"), "no setting is called colour"),

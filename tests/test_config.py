@@ -64,6 +64,12 @@ def test_a_haematocrit_in_percent_is_refused_with_the_unit_it_needs() -> None:
         parse_settings({"hematocrit": "42"})
 
 
+@pytest.mark.parametrize("sphere", ["0,0,0,-5", "nan,0,0,5", "0,0,0,inf"])
+def test_a_sphere_that_is_nowhere_or_empty_is_refused(sphere: str) -> None:
+    with pytest.raises(SettingsError, match=r"lv_roi.*finite centre and a radius > 0"):
+        parse_settings({"lv_roi": sphere})
+
+
 def test_unknown_names_are_handed_back_and_refused_where_the_user_can_mend_them() -> None:
     parsed = parse_settings({"colour": "red"})
     assert parsed == (Settings(), ("colour",))

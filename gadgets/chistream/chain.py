@@ -119,7 +119,7 @@ def _susceptibility_series(job: Job, messages: Messages) -> Messages:
     magnitudes = magnitude_volumes(job, echoes)
     yield from job.images(*magnitudes)
     with job.timed("field"):
-        maps = estimate_field(echoes, job.header.echo_times)
+        maps = estimate_field(echoes, job.echo_times)
     with job.timed("susceptibility"):
         source = FieldSource.of(job, maps)
         found = source.invert(job)
@@ -130,7 +130,7 @@ def _susceptibility_series(job: Job, messages: Messages) -> Messages:
         job.acquired.gating,
         found.chi,
         source.mask,
-        warnings=(*job.header.warnings, *job.acquired.warnings, *found.warnings),
+        warnings=(*job.warnings, *found.warnings),
         timing=job.seconds,
     )
     qsm = qsm_volume(job, source, found, measured)

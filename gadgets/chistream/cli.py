@@ -61,12 +61,13 @@ def main() -> None:
     try:
         app()
     except (ChiStreamError, OSError) as error:
-        err.print(f"[bold red]chistream:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
+        _complain(str(error))
         sys.exit(1)
 
 
-def _escaped(error: Exception) -> str:
-    return str(error).replace("[", r"\[")
+def _complain(words: str) -> None:
+    escaped = words.replace("[", r"\[")
+    err.print(f"[bold red]chistream:[/] {escaped}", highlight=False, soft_wrap=True)
 
 
 def _version(asked: bool) -> None:
@@ -142,6 +143,8 @@ def simulate(
         return
     if path is None:
         raise typer.BadParameter("name the file to write: chistream simulate OUT.h5")
+    if not from_images and (images or te):
+        raise typer.BadParameter("images and --te go with --from-images")
     values = parse_assignments(assignments or [])
     with _progress(hidden=as_json) as report:
         if from_images:
@@ -161,7 +164,10 @@ def serve(
     port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 9002,
     allow_public: AllowPublic = False,
     max_sessions: Annotated[int, typer.Option(help="Sessions at once; others wait.")] = 8,
-    spare_workers: Annotated[int, typer.Option(help="Workers kept ready for clients.")] = 1,
+    spare_workers: Annotated[
+        int,
+        typer.Option(help="Workers kept ready; a further client waits seconds for a new one."),
+    ] = 1,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     ready_file: Annotated[
         Path | None, typer.Option(help="File to write host:port to once listening.")
@@ -233,7 +239,7 @@ def reconstruct(
     raw: RawFiles,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
     formats: Annotated[
-        str, typer.Option("--format", help="nifti, dicom, mrd; several with commas.")
+        str, typer.Option("--format", help="nifti, dicom, mrd, png; several with commas.")
     ] = "nifti",
     chain: Annotated[str, typer.Option(help="cardiac_qsm, qsm or echoes.")] = "cardiac_qsm",
     assignments: Assignments = None,
@@ -258,6 +264,11 @@ def reconstruct(
         )
     lines = [line for result in results for line in result.summary()]
     _show([result.as_dict() for result in results], "\n".join(lines), as_json=as_json)
+    failed = [result for result in results if result.error]
+    for result in failed:
+        _complain(f"{result.raw}: {result.error}")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -5,13 +5,14 @@ OpenRecon allows only letters and digits: ``rvRoi``, ``rv_roi`` and ``--set rv-r
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException, ElementTree
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from chistream.errors import SettingsError
 
@@ -37,6 +38,13 @@ def _split_or_none(value: object) -> object:
     return _split(_none_if_empty(value))
 
 
+def _sphere(value: Roi | None) -> Roi | None:
+    """Refuse a sphere that is nowhere or has no inside."""
+    if value is not None and not (all(map(math.isfinite, value)) and value[3] > 0):
+        raise ValueError("a sphere needs a finite centre and a radius > 0")
+    return value
+
+
 def _upper(value: object) -> object:
     parts = _split(value)
     return [str(part).upper() for part in parts] if isinstance(parts, list | tuple) else parts
@@ -49,7 +57,9 @@ def _integer(value: object) -> object:
 
 Sign: TypeAlias = Annotated[Literal[1, -1], BeforeValidator(_integer)]
 OptionalFloat: TypeAlias = Annotated[float | None, BeforeValidator(_none_if_empty)]
-OptionalRoi: TypeAlias = Annotated[Roi | None, BeforeValidator(_split_or_none)]
+OptionalRoi: TypeAlias = Annotated[
+    Roi | None, BeforeValidator(_split_or_none), AfterValidator(_sphere)
+]
 ExtraSeries: TypeAlias = Literal["PHASE", "LOCAL_FIELD", "FIELD", "MASK"]
 
 

@@ -17,7 +17,13 @@ from chistream.echoes.combination import combine_coils
 from chistream.echoes.sensitivities import estimate_sensitivities
 from chistream.errors import ReconstructionError
 from chistream.physics.geometry import Geometry
-from chistream.scan import acquisition_options, encoding_plan, geometry_of, readouts_of
+from chistream.scan import (
+    acquisition_options,
+    encoding_plan,
+    geometry_of,
+    readouts_of,
+    settings_warnings,
+)
 from chistream.series.images import encode_images
 from chistream.series.volumes import Volume
 from chistream.stream.header import ScanHeader
@@ -91,6 +97,17 @@ class Job:
             raise ReconstructionError("acquisition", "the scan has not been received yet")
         return self._acquired
 
+    @property
+    def echo_times(self) -> tuple[float, ...]:
+        """Echo times of the echoes that were measured [s]."""
+        return self.header.echo_times[: len(self.acquired.hybrid)]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What header, settings and readouts hold that a person should know."""
+        own = settings_warnings(self.header, self.settings)
+        return (*self.header.warnings, *own, *self.acquired.warnings)
+
     def receive(self, messages: Messages) -> Messages:
         """Sort readouts while they come, pass images on, and finish k-space."""
         options = acquisition_options(self.settings, gated=self.chain.gated)
@@ -104,7 +121,7 @@ class Job:
                 yield message
         with self.timed("acquisition"):
             self._acquired = acquisition.finish()
-        for warning in self._acquired.warnings:
+        for warning in self.warnings:
             yield Text(f"{'WARNING':8} {warning}")  # the level as FIRE's log viewer wants it
 
     def combine(self) -> ComplexArray:
@@ -128,7 +145,7 @@ class Job:
         """Place a map ``(z, y, x)`` in the patient."""
         if echo is None:
             return Volume(token, values, self.geometry, mask)
-        echo_time = self.header.echo_times[echo]
+        echo_time = self.echo_times[echo]
         return Volume(token, values, self.geometry, mask, echo, echo_time)
 
     def images(self, *volumes: Volume, results: ChiStreamResults | None = None) -> Messages:

@@ -22,6 +22,12 @@ from chistream.config import Settings
 from chistream.errors import ReconstructionError
 from chistream.physics.geometry import Geometry
 
+SMALLEST_POOL_ML = 3.0
+"""A region with less blood than this says little about its chamber."""
+
+THINNEST_SLAB_MM, COARSEST_VOXEL_MM = 90.0, 4.0
+"""Beyond these a simulated chest lost 75 (60 mm slab) to 168 ppb (and 6.6 mm voxels) of 250."""
+
 NO_ROI = "No {name} region was given: set {setting} to its centre L, P, S and radius [mm]."
 
 
@@ -84,22 +90,20 @@ def measure_scan(
     Measurement
         The map relative to the LV blood if its region was given, else to the mean of the mask.
 
-    Raises
-    ------
-    ReconstructionError
-        If a region given holds too few voxels with signal.
+    Notes
+    -----
+    A region that cannot be measured loses its numbers, not the map: they are null with the reason,
+    and the light is amber.
     """
     chambers = chamber_masks(settings, geometry, mask)
-    chi, reference = _referenced(chi, chambers, mask, geometry)
-    pools = {
-        name: measure_pool(name, chi, region, geometry.voxel_size)
-        for name, region in chambers.items()
-    }
-    oximetry, missing = _oximetry(settings, pools)
+    pools, unusable = _measure_pools(chi, chambers, geometry)
+    chi, reference = _referenced(chi, pools, mask)
+    pools, _ = _measure_pools(chi, chambers, geometry)
+    oximetry, missing = _oximetry(settings, pools, unusable)
     results = collect_results(
         version=chistream.__version__,
         chain=chain,
-        quality=_judge(chi, warnings),
+        quality=_judge(chi, (*warnings, *unusable.values(), *_doubts(pools, geometry))),
         oximetry=oximetry,
         pools=pools.values(),
         reference=reference,
@@ -135,42 +139,83 @@ def chamber_masks(settings: Settings, geometry: Geometry, mask: Mask) -> dict[st
     }
 
 
-def _referenced(
-    chi: RealArray, chambers: Mapping[str, Mask], mask: Mask, geometry: Geometry
-) -> tuple[RealArray, str]:
-    if "LV" not in chambers:
+def _measure_pools(
+    chi: RealArray, chambers: Mapping[str, Mask], geometry: Geometry
+) -> tuple[dict[str, Pool], dict[str, str]]:
+    """Measure the regions that can be; return the reasons why the others cannot."""
+    if len(chambers) > 1 and np.logical_and.reduce(list(chambers.values())).any():
+        return {}, dict.fromkeys(chambers, "The RV and LV regions overlap: move one.")
+    outcomes = {
+        name: _measured_or_reason(name, chi, region, geometry) for name, region in chambers.items()
+    }
+    pools = {name: found for name, found in outcomes.items() if isinstance(found, Pool)}
+    return pools, {name: found for name, found in outcomes.items() if isinstance(found, str)}
+
+
+def _measured_or_reason(name: str, chi: RealArray, region: Mask, geometry: Geometry) -> Pool | str:
+    try:
+        return measure_pool(name, chi, region, geometry.voxel_size)
+    except ReconstructionError as error:
+        return f"The {error.reason}."
+
+
+def _referenced(chi: RealArray, pools: Mapping[str, Pool], mask: Mask) -> tuple[RealArray, str]:
+    if "LV" not in pools:
         return np.where(mask, chi, chi.dtype.type(0)), "mean of the mask"
-    left = measure_pool("LV", chi, chambers["LV"], geometry.voxel_size)
-    return reference_to(chi, left, mask), "mean LV blood"
+    return reference_to(chi, pools["LV"], mask), "mean LV blood"
 
 
-def _oximetry(settings: Settings, pools: Mapping[str, Pool]) -> tuple[Oximetry, dict[str, str]]:
+def _oximetry(
+    settings: Settings, pools: Mapping[str, Pool], unusable: Mapping[str, str]
+) -> tuple[Oximetry, dict[str, str]]:
     absent = [
-        NO_ROI.format(name=name, setting=f"{name.lower()}_roi")
+        unusable.get(name, NO_ROI.format(name=name, setting=f"{name.lower()}_roi"))
         for name in ("RV", "LV")
         if name not in pools
     ]
     difference = None if absent else pool_difference(pools["RV"], pools["LV"])
-    try:
-        oximetry = saturation_difference(
-            None if difference is None else difference.delta_chi_ppb,
-            settings.hematocrit,
-            settings.calibration,
-            delta_chi_se_ppb=None if difference is None else difference.delta_chi_se_ppb,
-            hematocrit_se=settings.hematocrit_se,
-            arterial_saturation=settings.arterial_saturation,
-        )
-    except ValueError as error:
-        raise ReconstructionError("biomarkers", str(error)) from None
-    reason = " ".join(absent)
+    oximetry = saturation_difference(
+        None if difference is None else difference.delta_chi_ppb,
+        settings.hematocrit,
+        settings.calibration,
+        delta_chi_se_ppb=None if difference is None else difference.delta_chi_se_ppb,
+        hematocrit_se=settings.hematocrit_se,
+        arterial_saturation=settings.arterial_saturation,
+    )
+    reason = " ".join(dict.fromkeys(absent))
     names = ("delta_chi_ppb", "delta_chi_se_ppb", "delta_sao2", "delta_sao2_se") if absent else ()
     return oximetry, dict.fromkeys(names, reason)
+
+
+def _doubts(pools: Mapping[str, Pool], geometry: Geometry) -> list[str]:
+    """Say what makes a difference of blood pools doubtful though every stage did its work."""
+    if not {"RV", "LV"} <= pools.keys():
+        return []
+    doubts = [
+        f"The {name} region holds {pool.volume_ml:.1f} ml of blood, less than "
+        f"{SMALLEST_POOL_ML:g} ml."
+        for name, pool in pools.items()
+        if pool.volume_ml < SMALLEST_POOL_ML
+    ]
+    slab = geometry.shape[0] * geometry.voxel_size[0]
+    if slab < THINNEST_SLAB_MM:
+        doubts.append(
+            f"The slab is {slab:.0f} mm thick; below {THINNEST_SLAB_MM:g} mm the difference of "
+            "the blood pools comes out too small."
+        )
+    voxel = max(geometry.voxel_size[1:])
+    if voxel > COARSEST_VOXEL_MM:
+        doubts.append(
+            f"The voxels are {voxel:.1f} mm wide; above {COARSEST_VOXEL_MM:g} mm the difference "
+            "of the blood pools comes out too small."
+        )
+    return doubts
 
 
 def _gating(report: GatingReport) -> Gating | None:
     if report.efficiency is None:
         return None
-    displacements = np.round(report.displacements, 1).tolist()
+    displacements = np.round(report.displacements.astype(float), 1).tolist()
     return Gating(
         method=report.method,
         efficiency=report.efficiency,

@@ -11,7 +11,8 @@ import numpy as np
 from chistream.biomarkers.results import ChiStreamResults
 from chistream.chain import CHAINS, run_chain
 from chistream.config import Settings, known_settings_only, parse_settings
-from chistream.errors import FileFormatError, SettingsError
+from chistream.errors import ChiStreamError, FileFormatError, SettingsError
+from chistream.job import Messages
 from chistream.measurement import chamber_masks
 from chistream.series.contents import ReportContent
 from chistream.series.dicom import Study
@@ -39,6 +40,9 @@ class OfflineResult:
         What the chain said.
     seconds
         Wall time [s].
+    error
+        Why it could not be finished, in words for a person; None if it was. What had been made
+        before is among the files.
     """
 
     raw: Path
@@ -46,6 +50,7 @@ class OfflineResult:
     results: ChiStreamResults | None
     texts: tuple[str, ...]
     seconds: float
+    error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
@@ -55,6 +60,7 @@ class OfflineResult:
             "results": None if self.results is None else self.results.model_dump(mode="json"),
             "texts": list(self.texts),
             "seconds": round(self.seconds, 2),
+            "error": self.error,
         }
 
     def summary(self) -> list[str]:
@@ -101,11 +107,18 @@ def reconstruct_files(
     ------
     SettingsError
         If the chain or a setting is not known, or a value refused; before any file is read.
-    ChiStreamError
-        If a file cannot be read or reconstructed.
+        Likewise if the chain makes no maps, or two files would get one folder. A file that cannot
+        be read or reconstructed does not stop the others; its result has the error.
     """
     if chain not in CHAINS:
         raise SettingsError(f"no chain is called {chain!r}; there are {', '.join(CHAINS)}")
+    if chain == "passthrough":
+        raise SettingsError("the chain passthrough makes no maps: it is for tests of a connection")
+    if len({path.stem for path in raw}) < len(raw):
+        names = ", ".join(str(path) for path in raw)
+        raise SettingsError(
+            f"two of {names} have one name and would share a folder: run them apart"
+        )
     settings = known_settings_only(parse_settings({"profile": "research", **(values or {})}))
     results = []
     for path in raw:
@@ -137,7 +150,10 @@ def describe_results(results: ChiStreamResults) -> list[str]:
     if results.delta_chi_ppb is None:
         return [*lines, f"blood pools: not measured. {missing['delta_chi_ppb']}"]
     error = results.delta_chi_se_ppb or 0.0
-    lines.append(f"RV - LV: {results.delta_chi_ppb:.0f} +- {error:.0f} ppb")
+    lines.append(
+        f"RV - LV: {results.delta_chi_ppb:.0f} +- {error:.0f} ppb (scatter in the regions; the "
+        "systematic error of the map is not in it)"
+    )
     if results.delta_sao2 is None:
         return [*lines, f"oxygen saturation: not measured. {missing['delta_sao2']}"]
     return [*lines, f"oxygen saturation difference: {100 * results.delta_sao2:.1f} %"]
@@ -147,18 +163,35 @@ def _reconstruct_file(
     path: Path, folder: Path, formats: Sequence[Format], chain: str, settings: Settings, group: str
 ) -> OfflineResult:
     start = time.perf_counter()
-    messages = read_messages(path, group)
-    header = _header(messages, path)
-    returned = list(run_chain(chain, header, settings, messages))
-    images = [message for message in returned if isinstance(message, Image)]
-    files, results = write_result(images, header, settings, folder, formats)
+    returned: list[Message] = []
+    files: list[Path] = []
+    results, error = None, None
+    try:
+        messages = read_messages(path, group)
+        header = _header(messages, path)
+        error = _collect(run_chain(chain, header, settings, messages), returned)
+        images = [message for message in returned if isinstance(message, Image)]
+        files, results = write_result(images, header, settings, folder, formats)
+    except (ChiStreamError, OSError) as failure:
+        error = str(failure)
     return OfflineResult(
         raw=path,
         files=tuple(files),
         results=results,
         texts=tuple(message.text for message in returned if isinstance(message, Text)),
         seconds=time.perf_counter() - start,
+        error=error,
     )
+
+
+def _collect(messages: Messages, returned: list[Message]) -> str | None:
+    """Take what a chain returns; tell why it stopped, if it did before its end."""
+    try:
+        for message in messages:
+            returned.append(message)  # noqa: PERF402  (what came before an error must stay)
+    except ChiStreamError as error:
+        return str(error)
+    return None
 
 
 def write_result(
@@ -189,7 +222,7 @@ def write_result(
     study = Study(
         field_strength=header.field_strength, patient_position=header.patient_position or ""
     )
-    files = export_images(images, folder, formats, study=study)
+    files = export_images(images, folder, formats, study=study) if images else []
     text = results_of(images)
     if text is None:
         return files, None

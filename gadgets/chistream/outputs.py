@@ -72,7 +72,7 @@ def report_page(
     """Draw the page that a person reads."""
     content = ReportContent(
         results=measured.results,
-        echo_times=job.header.echo_times,
+        echo_times=job.echo_times,
         field_strength=job.header.field_strength,
         protocol=job.header.protocol_name,
         qsm=qsm,

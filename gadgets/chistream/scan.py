@@ -81,6 +81,30 @@ def acquisition_options(settings: Settings, *, gated: bool) -> AcquisitionOption
     )
 
 
+def settings_warnings(header: ScanHeader, settings: Settings) -> tuple[str, ...]:
+    """Compare the settings with what the header says of the scan.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+    settings
+        The user's settings.
+
+    Returns
+    -------
+    tuple[str, ...]
+        Contradictions, in words for a person.
+    """
+    stated = header.user_parameters.get("PhaseSign")
+    if stated in {None, settings.phase_sign}:
+        return ()
+    return (
+        f"The header says PhaseSign {stated} and the reconstruction took {settings.phase_sign}: "
+        f"the sign of the susceptibility may be wrong. Set phase_sign to {stated}.",
+    )
+
+
 def readouts_of(run: Acquisitions) -> Iterator[Readout]:
     """Unpack a run of acquisitions.
 

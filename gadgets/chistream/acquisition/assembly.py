@@ -152,25 +152,35 @@ class Acquisition:
             raise ReconstructionError("acquisition", f"no imaging readout came, {others}")
         self._refuse_many_skipped()
         centre, centre_warnings = self._centre.decide(self._plan, self._options.centre_source)
-        missing = find_missing(
-            kspace.is_sampled, self._plan, centre, self._options.max_missing_fraction
-        )
-        hybrid = kspace.mean()
+        # Headers may list more echo times than the sequence measured.
+        n_echoes = int(np.flatnonzero(kspace.is_sampled.any(axis=(1, 2))).max()) + 1
+        is_sampled = kspace.is_sampled[:n_echoes]
+        missing = find_missing(is_sampled, self._plan, centre, self._options.max_missing_fraction)
+        hybrid = kspace.mean()[:n_echoes]
         for echo, volume in enumerate(hybrid):  # one echo at a time: no second k-space
             hybrid[echo] = shift_to_centre(volume, centre)
         noise, noise_warnings = whiten(
-            hybrid, self._noise, self._echo_dwell_times(), self._plan.noise_bandwidth_ratio
+            hybrid,
+            self._noise,
+            self._echo_dwell_times()[:n_echoes],
+            self._plan.noise_bandwidth_ratio,
         )
         own = self._own_warnings(gating)
         return AcquiredScan(
             hybrid=hybrid,
-            sampled=shift_lines_to_centre(kspace.is_sampled, centre),
+            sampled=shift_lines_to_centre(is_sampled, centre),
             noise=noise,
             gating=gating,
             missing_lines=missing.lines,
             missing_fraction=missing.fraction,
             n_readouts=dict(self._kinds),
-            warnings=(*own, *noise_warnings, *centre_warnings, *missing.warnings),
+            warnings=(
+                *own,
+                *self._echo_warnings(n_echoes),
+                *noise_warnings,
+                *centre_warnings,
+                *missing.warnings,
+            ),
         )
 
     def _feed_imaging(self, readout: Readout) -> None:
@@ -225,6 +235,11 @@ class Acquisition:
         """Give the dwell time of each echo [s], 0 where its readouts disagree."""
         known = (self._dwell_times.get(echo, set()) for echo in range(self._plan.n_echoes))
         return np.array([next(iter(times)) if len(times) == 1 else 0.0 for times in known])
+
+    def _echo_warnings(self, n_echoes: int) -> list[str]:
+        if n_echoes == self._plan.n_echoes:
+            return []
+        return [f"Only {n_echoes} of the {self._plan.n_echoes} announced echoes were measured."]
 
     def _own_warnings(self, gating: GatingReport) -> list[str]:
         warnings = [f"{n} readouts: {note}." for note, n in self._batch.notes.items()]

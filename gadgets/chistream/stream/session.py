@@ -183,7 +183,9 @@ class ServerSession:
         before = self.state
         if type(message) not in TRANSITIONS[before]:
             raise self._failed(
-                UnexpectedMessage(f"{type(message).__name__} came while {_waiting(before)}")
+                UnexpectedMessage(
+                    f"{type(message).__name__} came at the wrong time, {_waiting(before)}"
+                )
             )
         self.state = TRANSITIONS[before][type(message)]
         if before is not State.FAILED:
@@ -207,7 +209,7 @@ class ServerSession:
         before = self.state
         if Eof not in TRANSITIONS[before]:
             raise self._failed(
-                TruncatedMessage(f"the client left without CLOSE while {_waiting(before)}")
+                TruncatedMessage(f"the client left without CLOSE (state {before.name})")
             )
         self.state = TRANSITIONS[before][Eof]
         return self.state
@@ -244,7 +246,7 @@ class ServerSession:
             If no CLOSE was due: nothing may follow it, and the client is not done.
         """
         if not self.owes_close:
-            raise ValueError(f"no CLOSE is due while {_waiting(self.state)}")
+            raise ValueError(f"no CLOSE is due in {_waiting(self.state)}")
         self._close_sent = True
         self.state = State.CLOSED
         return self.state
@@ -304,4 +306,4 @@ def _named(causes: list[type]) -> str:
 
 
 def _waiting(state: State) -> str:
-    return f"{state.name}: {state.value}"
+    return f"state {state.name}: {state.value}"
