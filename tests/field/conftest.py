@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,15 +33,6 @@ def plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
         for attribute, value in vars(module).copy().items():
             if hasattr(value, "py_func"):
                 monkeypatch.setattr(module, attribute, python_form(value))
-
-
-@pytest.fixture(scope="session")
-def measured() -> Path:
-    """Folder of measured data beside the checkout."""
-    folder = Path(__file__).parents[2] / "../shared/data"
-    if not folder.is_dir():
-        pytest.skip("no measured data beside the checkout")
-    return folder
 
 
 def _make_echoes(

@@ -43,8 +43,8 @@ def jumps(phase: RealArray, trusted: Mask) -> int:
 
 
 @pytest.mark.parametrize("name", ["romeo_small", "clearswi_small"])
-def test_a_brain_is_unwrapped_whole(measured: Path, name: str) -> None:
-    echoes, TE = brain(measured / name)
+def test_a_brain_is_unwrapped_whole(measured_data: Path, name: str) -> None:
+    echoes, TE = brain(measured_data / name)
     mask = estimate_mask(echoes, TE)
     assert mask.mean() > 0.99
     phase = np.angle(echoes)
@@ -58,8 +58,8 @@ def test_a_brain_is_unwrapped_whole(measured: Path, name: str) -> None:
     np.testing.assert_allclose(whole, np.rint(whole), atol=1e-6)
 
 
-def test_the_field_of_a_brain_is_small_and_smooth(measured: Path) -> None:
-    maps = estimate_field(*brain(measured / "romeo_small"))
+def test_the_field_of_a_brain_is_small_and_smooth(measured_data: Path) -> None:
+    maps = estimate_field(*brain(measured_data / "romeo_small"))
     low, high = np.percentile(maps.frequency[maps.mask], [0.1, 99.9])
     assert -150 < low < high < 150
     steps = np.abs(np.diff(maps.frequency, axis=2))[maps.mask[:, :, 1:] & maps.mask[:, :, :-1]]
@@ -68,8 +68,8 @@ def test_the_field_of_a_brain_is_small_and_smooth(measured: Path) -> None:
     assert 0.7 < np.median(maps.residual[maps.mask]) < 1.1
 
 
-def test_a_thorax_is_masked_and_unwrapped(measured: Path) -> None:
-    echoes, TE, tissue = thorax(measured / "thorax_1p5t")
+def test_a_thorax_is_masked_and_unwrapped(measured_data: Path) -> None:
+    echoes, TE, tissue = thorax(measured_data / "thorax_1p5t")
     mask = estimate_mask(echoes, TE)
     assert mask[tissue].mean() > 0.995
     assert mask[~tissue].mean() < 0.15

@@ -20,7 +20,6 @@ from chistream_simulator.image_files import read_images
 ReadKspace = Callable[[Iterable[Message]], tuple[ComplexArray, Heads]]
 ToImages = Callable[[ComplexArray], ComplexArray]
 
-DATA = Path(__file__).parents[2] / "../shared/data"
 TE = (0.004, 0.008, 0.012)
 SHAPES = [(3, 5, 6, 7), (3, 4, 7, 8)]
 
@@ -254,9 +253,10 @@ def test_images_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         read_images([tmp_path / "real.npz"], array="echoes")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the measured images are not beside the checkout")
-def test_the_measured_brain_comes_back(read_kspace: ReadKspace, to_images: ToImages) -> None:
-    folder = DATA / "clearswi_small"
+def test_the_measured_brain_comes_back(
+    measured_data: Path, read_kspace: ReadKspace, to_images: ToImages
+) -> None:
+    folder = measured_data / "clearswi_small"
     paths = [folder / "Mag.nii", folder / "Phase.nii"]
     overrides = {"field_strength": "7.0", "phase_scale": "range", "n_coils": "2"}
     messages = read_scan(paths, te="4,8,12", overrides=overrides)
@@ -269,9 +269,8 @@ def test_the_measured_brain_comes_back(read_kspace: ReadKspace, to_images: ToIma
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="the measured images are not beside the checkout")
-def test_the_measured_thorax_turns_the_other_way() -> None:
-    images = read_images([DATA / "thorax_1p5t" / "12.mat"])
+def test_the_measured_thorax_turns_the_other_way(measured_data: Path) -> None:
+    images = read_images([measured_data / "thorax_1p5t" / "12.mat"])
     assert images.echoes.shape == (4, 3, 256, 157)
     assert (images.field_strength, images.phase_sign) == (1.5, -1)
     # Fat lies 3.4 ppm below water: in 3.076 ms at 1.5 T it falls behind by two thirds of a turn.
