@@ -59,7 +59,11 @@ def test_a_registered_name_is_its_own_chain(name: str) -> None:
     assert resolve_chain(name) == (name, None)
 
 
-@pytest.mark.parametrize("name", ["openrecon", "", "os.system", "x" * 900])
+def test_no_name_is_the_default_without_a_warning() -> None:
+    assert resolve_chain("") == ("cardiac_qsm", None)
+
+
+@pytest.mark.parametrize("name", ["openrecon", "os.system", "x" * 900])
 def test_any_other_name_runs_the_default_and_says_so(name: str) -> None:
     chain, warning = resolve_chain(name)
     assert chain == "cardiac_qsm"

@@ -44,7 +44,7 @@ def resolve_chain(name: str) -> tuple[str, str | None]:
     Returns
     -------
     tuple[str, str | None]
-        A registered name, and a warning for the client if it is not the one sent.
+        A registered name, and a warning for the client if it sent another; no name is no warning.
 
     Examples
     --------
@@ -55,6 +55,8 @@ def resolve_chain(name: str) -> tuple[str, str | None]:
     """
     if name in CHAINS:
         return name, None
+    if not name:
+        return DEFAULT_CHAIN, None
     return DEFAULT_CHAIN, f"No chain is called {name[:64]!r}; running {DEFAULT_CHAIN}."
 
 

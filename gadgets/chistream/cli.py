@@ -131,6 +131,7 @@ def simulate(
 ) -> None:
     """Write the raw data of a simulated scan, OUT.h5, and its truth, OUT.truth.h5.
 
+    --set takes the names that the preset files use, such as rv_lv_difference=150 or snr=50.
     With --from-images, measured multi-echo magnitude and phase become raw multi-coil k-space
     instead; --set then says what the images do not, such as field_strength or voxel_size.
     """
@@ -304,12 +305,12 @@ def gadgetron_listen(
 ) -> None:
     """Serve Gadgetron's <connect port="..."/> nodes until stopped."""
     from chistream.gadgetron import listen
-    from chistream.service.options import is_loopback
+    from chistream.service.options import check_address
 
-    if not (allow_public or is_loopback(host)):
-        raise typer.BadParameter(
-            f"{host} can be reached from other machines: give --allow-public if that is meant"
-        )
+    try:
+        check_address(host, allow_public=allow_public)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     listen(port, chain, host=host)
 
 

@@ -69,7 +69,7 @@ class ServerOptions:
     >>> ServerOptions(host="0.0.0.0")
     Traceback (most recent call last):
         ...
-    ValueError: 0.0.0.0 can be reached from other machines: set allow_public if that is meant
+    ValueError: 0.0.0.0 can be reached from other machines: give --allow-public if that is meant
     """
 
     host: str = "127.0.0.1"
@@ -85,10 +85,7 @@ class ServerOptions:
     limits: SessionLimits = SessionLimits()
 
     def __post_init__(self) -> None:
-        if not self.allow_public and not is_loopback(self.host):
-            raise ValueError(
-                f"{self.host} can be reached from other machines: set allow_public if that is meant"
-            )
+        check_address(self.host, allow_public=self.allow_public)
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be 0 to 65535, got {self.port}")
         if self.log_level not in _LOG_LEVELS:
@@ -100,19 +97,28 @@ class ServerOptions:
             )
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether an address can be reached from this machine alone.
+def check_address(host: str, *, allow_public: bool) -> None:
+    """Refuse to listen where other machines can reach, unless that is meant.
 
     Parameters
     ----------
     host
         ``localhost``, or an address of IPv4 or IPv6; other names are taken for public ones.
+    allow_public
+        Whether it is meant.
 
-    Returns
-    -------
-    bool
-        True for loopback addresses.
+    Raises
+    ------
+    ValueError
+        If it is not, and ``host`` is no loopback address.
     """
+    if not allow_public and not _is_loopback(host):
+        raise ValueError(
+            f"{host} can be reached from other machines: give --allow-public if that is meant"
+        )
+
+
+def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
