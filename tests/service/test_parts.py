@@ -79,7 +79,7 @@ def test_loopback_needs_no_permission(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "scanner", ""])  # noqa: S104
 def test_a_public_address_has_to_be_meant(host: str) -> None:
-    with pytest.raises(ValueError, match="allow_public"):
+    with pytest.raises(ValueError, match="--allow-public"):
         ServerOptions(host=host)
     assert ServerOptions(host=host, allow_public=True).host == host
 
