@@ -1,6 +1,7 @@
 """The command line as a person uses it."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def test_the_version_is_the_package_s() -> None:
 )
 def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
     assert "Usage" in run(*command, "--help")
+
+
+def test_no_help_text_loses_a_unit_to_markup() -> None:
+    # Square brackets are markup to the help's renderer: "[ms]" would not be shown.
+    source = Path(cli.__file__).read_text()
+    assert re.findall(r'help="[^"]*\[[^"]*"', source) == []
 
 
 def test_presets_are_listed_for_people_and_as_json() -> None:

@@ -111,7 +111,7 @@ def simulate(
     images: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[IMAGES]...",
+            metavar="IMAGES",
             help="With --from-images: MAGNITUDE PHASE (4D NIfTI), or one .npz or .mat array.",
         ),
     ] = None,
@@ -122,7 +122,7 @@ def simulate(
         bool, typer.Option("--from-images", help="Make raw data from measured images.")
     ] = False,
     te: Annotated[
-        str | None, typer.Option("--te", help="Echo times of the images [ms], e.g. 4,8,12.")
+        str | None, typer.Option("--te", help="Echo times of the images in ms, e.g. 4,8,12.")
     ] = None,
     list_presets: Annotated[
         bool, typer.Option("--list-presets", help="List the presets and end.")
@@ -206,7 +206,9 @@ def replay(
     waveforms: Annotated[bool, typer.Option(help="Send the waveforms as well.")] = True,
     assignments: Assignments = None,
     group: Group = "dataset",
-    timeout: Annotated[float, typer.Option(help="Longest silence of the server [s].")] = 600.0,
+    timeout: Annotated[
+        float, typer.Option(help="Longest silence of the server in seconds.")
+    ] = 600.0,
     as_json: AsJson = False,
 ) -> None:
     """Play the scanner: stream raw files to a server and keep the images it returns."""
