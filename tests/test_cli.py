@@ -58,6 +58,12 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
     assert "Usage" in run(*command, "--help")
 
 
+@pytest.mark.parametrize("command", ["reconstruct", "replay"])
+def test_what_can_be_set_is_listed_where_it_is_set(command: str) -> None:
+    listed = run(command, "--list-settings")
+    assert "navigator_window = 5.0\n    Accepted range of diaphragm positions [mm]." in listed
+
+
 def test_no_help_text_loses_a_unit_to_markup() -> None:
     # Square brackets are markup to the help's renderer: "[ms]" would not be shown.
     source = Path(cli.__file__).read_text()

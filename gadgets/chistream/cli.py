@@ -70,6 +70,23 @@ def _complain(words: str) -> None:
     err.print(f"[bold red]chistream:[/] {escaped}", highlight=False, soft_wrap=True)
 
 
+def _settings(asked: bool) -> None:
+    if asked:
+        from chistream.config import describe_settings
+
+        rows = (f"{name} = {default}\n    {text}" for name, default, text in describe_settings())
+        out.print("\n".join(rows), highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit
+
+
+ListSettings = Annotated[
+    bool,
+    typer.Option(
+        "--list-settings", callback=_settings, is_eager=True, help="List what --set can set."
+    ),
+]
+
+
 def _version(asked: bool) -> None:
     if asked:
         out.print(f"chistream {chistream.__version__}", highlight=False)
@@ -209,6 +226,7 @@ def replay(
     timeout: Annotated[
         float, typer.Option(help="Longest silence of the server in seconds.")
     ] = 600.0,
+    list_settings: ListSettings = False,  # noqa: ARG001  (its callback does it)
     as_json: AsJson = False,
 ) -> None:
     """Play the scanner: stream raw files to a server and keep the images it returns."""
@@ -247,6 +265,7 @@ def reconstruct(
     chain: Annotated[str, typer.Option(help="cardiac_qsm, qsm or echoes.")] = "cardiac_qsm",
     assignments: Assignments = None,
     group: Group = "dataset",
+    list_settings: ListSettings = False,  # noqa: ARG001  (its callback does it)
     as_json: AsJson = False,
 ) -> None:
     """Reconstruct raw files with the server's own chain, without a server."""
