@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from chistream.acquisition.assembly import AcquiredScan, Acquisition
+from chistream.acquisition.plan import EncodingPlan
 from chistream.acquisition.readouts import kind_of
 from chistream.arrays import ComplexArray, Mask, RealArray
 from chistream.biomarkers.results import ChiStreamResults
@@ -27,7 +28,8 @@ from chistream.scan import (
 from chistream.series.images import encode_images
 from chistream.series.volumes import Volume
 from chistream.stream.header import ScanHeader
-from chistream.stream.messages import Acquisitions, Head, Message, Text, Waveform
+from chistream.stream.messages import Acquisitions, Head, Message, Waveform
+from chistream.stream.texts import warning_text
 
 Messages: TypeAlias = Iterator[Message]
 
@@ -79,6 +81,11 @@ class Job:
         self._acquired: AcquiredScan | None = None
 
     @cached_property
+    def plan(self) -> EncodingPlan:
+        """How the scan encodes its volume."""
+        return encoding_plan(self.header)
+
+    @cached_property
     def geometry(self) -> Geometry:
         """Where the reconstructed volume lies."""
         return geometry_of(self.head, self.header)
@@ -111,7 +118,7 @@ class Job:
     def receive(self, messages: Messages) -> Messages:
         """Sort readouts while they come, pass images on, and finish k-space."""
         options = acquisition_options(self.settings, gated=self.chain.gated)
-        acquisition = Acquisition(encoding_plan(self.header), options)
+        acquisition = Acquisition(self.plan, options)
         for message in messages:
             if isinstance(message, Acquisitions):
                 self._note_head(message)
@@ -122,14 +129,13 @@ class Job:
         with self.timed("acquisition"):
             self._acquired = acquisition.finish()
         for warning in self.warnings:
-            yield Text(f"{'WARNING':8} {warning}")  # the level as FIRE's log viewer wants it
+            yield warning_text(warning)
 
     def combine(self) -> ComplexArray:
         """Make complex echoes ``(echoes, z, y, x)`` of the k-space received."""
         with self.timed("echoes"):
-            plan = encoding_plan(self.header)
             coil_images = reconstruct_coil_images(
-                self.acquired.hybrid, plan.recon_size, plan.kept_size
+                self.acquired.hybrid, self.plan.recon_size, self.plan.kept_size
             )
             return combine_coils(coil_images, estimate_sensitivities(coil_images))
 

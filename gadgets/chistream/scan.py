@@ -11,10 +11,7 @@ from chistream.config import Settings
 from chistream.errors import ReconstructionError
 from chistream.physics.geometry import Geometry
 from chistream.stream.header import Encoding, ScanHeader
-from chistream.stream.messages import Acquisitions, Head
-
-SECONDS_PER_TICK = 2.5e-3
-"""Unit of the time stamps that converters write: 2.5 ms, since midnight or since the trigger."""
+from chistream.stream.messages import SECONDS_PER_TICK, Acquisitions, Head
 
 
 def encoding_plan(header: ScanHeader) -> EncodingPlan:

@@ -6,10 +6,7 @@ import numpy as np
 
 from chistream.arrays import ComplexArray, IntArray, RealArray
 from chistream.physics.geometry import Geometry
-from chistream.stream.messages import ACQUISITION_HEAD, Acquisitions, Heads
-
-TICK = 2.5e-3
-"""Unit of all time stamps [s]."""
+from chistream.stream.messages import ACQUISITION_HEAD, SECONDS_PER_TICK, Acquisitions, Heads
 
 
 class Flag(IntFlag):
@@ -26,7 +23,7 @@ class Flag(IntFlag):
 
 def ticks(seconds: RealArray | float) -> IntArray:
     """Express times [s] in ticks of 2.5 ms, rounded down."""
-    return np.floor(np.asarray(seconds) / TICK + 1e-6).astype(np.uint32)
+    return np.floor(np.asarray(seconds) / SECONDS_PER_TICK + 1e-6).astype(np.uint32)
 
 
 class HeadWriter:

@@ -11,10 +11,7 @@ import numpy as np
 
 from chistream.errors import ChiStreamError
 from chistream.stream.files import read_messages
-from chistream.stream.messages import Acquisitions, Image, Message, Waveform
-
-SECONDS_PER_TICK = 2.5e-3
-"""Unit of the time stamps of readouts and waveforms, which count from midnight."""
+from chistream.stream.messages import SECONDS_PER_TICK, Acquisitions, Image, Message, Waveform
 
 _TICKS_PER_DAY = round(24 * 3600 / SECONDS_PER_TICK)
 _LONGEST_PAUSE_SECONDS = 5.0

@@ -15,6 +15,7 @@ from chistream.stream.files import MessageWriter, read_messages
 from chistream.stream.messages import (
     ACQUISITION_HEAD,
     IMAGE_HEAD,
+    SECONDS_PER_TICK,
     WAVEFORM_HEAD,
     Acquisitions,
     Close,
@@ -28,7 +29,7 @@ from chistream.stream.messages import (
     new_head,
 )
 from chistream_simulator.replay import ReplayError, ReplayResult, parse_address, replay
-from chistream_simulator.timeline import SECONDS_PER_TICK, parse_speed, scan_messages
+from chistream_simulator.timeline import parse_speed, scan_messages
 
 PATIENCE = 20.0
 Script = Callable[["Server"], None]

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 from chistream.errors import SettingsError
 from chistream.series.attributes import read_attributes
 from chistream.series.dicom import Study, write_dicom
-from chistream.series.images import decode_volumes
+from chistream.series.images import RESULTS, decode_volumes
 from chistream.series.nifti import write_nifti
 from chistream.series.png import write_png
 from chistream.series.volumes import Kind, Volume
@@ -15,9 +15,6 @@ from chistream.stream.files import MessageWriter
 from chistream.stream.messages import Image
 
 Format: TypeAlias = Literal["nifti", "dicom", "mrd", "png"]
-
-RESULTS_ATTRIBUTE = "ChiStreamResults"
-"""The meta attribute that carries the numbers as JSON."""
 
 
 def parse_formats(text: str) -> tuple[Format, ...]:
@@ -103,7 +100,7 @@ def results_of(images: Iterable[Image]) -> str | None:
     str | None
         The JSON of the first image that carries it; None if none does.
     """
-    found = (read_attributes(image.attributes).get(RESULTS_ATTRIBUTE) for image in images)
+    found = (read_attributes(image.attributes).get(RESULTS) for image in images)
     return next((values[0] for values in found if values), None)
 
 

@@ -8,11 +8,11 @@ import threading
 from chistream.errors import ChiStreamError, TruncatedMessage, UnexpectedMessage
 from chistream.service.inbox import Inbox
 from chistream.service.outbox import Outbox
-from chistream.service.texts import warning_text
 from chistream.service.wire import receive
 from chistream.stream.codec import MessageReader
 from chistream.stream.messages import Close, Message, Query, Response, Text
 from chistream.stream.session import ServerSession, State
+from chistream.stream.texts import warning_text
 
 _LOG = logging.getLogger(__name__)
 _HANG_UP_MILLISECONDS = 500

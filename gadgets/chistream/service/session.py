@@ -16,9 +16,9 @@ from chistream.service.options import SessionLimits
 from chistream.service.outbox import Outbox
 from chistream.service.receiver import ClientGone, Receiver
 from chistream.service.request import Request, read_request
-from chistream.service.texts import error_text, warning_text
 from chistream.stream.header import ScanHeader, read_header
 from chistream.stream.messages import Acquisitions, ConfigFile, ConfigText, Header, Message, Text
+from chistream.stream.texts import error_text, warning_text
 
 _LOG = logging.getLogger(__name__)
 

@@ -21,6 +21,10 @@ Heads: TypeAlias = npt.NDArray[np.void]
 """Records of one kind ``(n,)``."""
 
 
+SECONDS_PER_TICK = 2.5e-3
+"""Unit of the time stamps of readouts and waveforms: since midnight, or since the trigger [s]."""
+
+
 class MessageId(IntEnum):
     """The ids of the wire format (little-endian uint16 before every message)."""
 
