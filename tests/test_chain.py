@@ -1,5 +1,6 @@
 """The stages together: raw messages in, series out, against the simulator's truth."""
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chistream.background.projection import remove_background_pdf
 from chistream.biomarkers.results import ChiStreamResults
 from chistream.chain import CHAINS, resolve_chain, run_chain, warm_up
 from chistream.config import Settings, parse_settings
@@ -180,7 +182,7 @@ def test_without_regions_the_numbers_are_null_and_say_what_to_set(
     scan: tuple[ScanHeader, list[Message]],
 ) -> None:
     header, messages = scan
-    settings, _ = parse_settings({"inversion": "tkd"})
+    settings, _ = parse_settings({"inversion": "tkd", "background": "lbv"})
     returned = run_chain("qsm", header, settings, iter(messages))
     text = results_of([m for m in returned if isinstance(m, Image)])
     assert text is not None
@@ -271,3 +273,16 @@ def test_the_head_of_a_noise_readout_places_nothing(
     returned = run_chain("echoes", header, settings, iter([noise, *messages]))
     first = next(message for message in returned if isinstance(message, Image))
     np.testing.assert_allclose(first.head["position"], truth.geometry.position, atol=1e-3)
+
+
+def test_a_background_removal_that_did_not_settle_is_not_green(
+    scan: tuple[ScanHeader, list[Message]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, messages = scan
+    hasty = functools.partial(remove_background_pdf, max_iterations=2)
+    monkeypatch.setattr("chistream.inversion.remove_background_pdf", hasty)
+    settings, _ = parse_settings({"inversion": "tkd"})
+    images = [m for m in run_chain("qsm", header, settings, iter(messages)) if isinstance(m, Image)]
+    quality = ChiStreamResults.from_json(results_of(images) or "").quality
+    assert quality.light == "amber"
+    assert quality.reasons == ("The background removal had not settled after 2 iterations.",)

@@ -149,7 +149,8 @@ def test_a_file_that_fails_keeps_what_was_made_and_does_not_stop_the_others(
         cli.app,
         [
             *("reconstruct", str(single), str(tmp_path / "absent.h5"), str(tiny_raw)),
-            *("-o", str(tmp_path), "--chain", "qsm", "--set", "inversion=tkd", "--json"),
+            *("-o", str(tmp_path), "--chain", "qsm", "--set", "inversion=tkd"),
+            *("--set", "background=lbv", "--json"),
         ],
     )
     assert ran.exit_code == 1

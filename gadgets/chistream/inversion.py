@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FieldSource:
-    """The field to invert [ppm], where it is valid, its weights, and what it is."""
+    """The field to invert [ppm], where it is valid, its weights, what it is, what to mind."""
 
     field: RealArray
     mask: Mask
     weights: RealArray
     magnitude: RealArray
     removal: str
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, job: Job, maps: FieldMaps) -> "FieldSource":
@@ -39,19 +40,19 @@ class FieldSource:
         if job.inversion == "total_field":
             return cls(total, maps.mask, weights, maps.amplitude, "none")
         local, removal = remove_background(job, total, maps.mask, weights)
-        return cls(local.local_field, local.mask, weights, maps.amplitude, removal)
+        warnings = () if local.converged else (_unsettled("background removal", local),)
+        return cls(local.local_field, local.mask, weights, maps.amplitude, removal, warnings)
 
     def invert(self, job: Job) -> "SusceptibilityMap":
         """Run the inversion that chain and settings ask for."""
         method = job.inversion
         if method in {"tkd", "tikhonov"}:
-            return SusceptibilityMap(self._invert_directly(job), method)
+            return SusceptibilityMap(self._invert_directly(job), method, self.warnings)
         found = self._invert_iteratively(job)
         words = f"{method}, strength {found.strength:g}"
         if found.converged:
-            return SusceptibilityMap(found.chi, words)
-        warning = f"The inversion had not settled after {found.n_iterations} iterations."
-        return SusceptibilityMap(found.chi, words, (warning,))
+            return SusceptibilityMap(found.chi, words, self.warnings)
+        return SusceptibilityMap(found.chi, words, (*self.warnings, _unsettled("inversion", found)))
 
     def _invert_directly(self, job: Job) -> RealArray:
         strength = job.settings.strength
@@ -90,6 +91,10 @@ class SusceptibilityMap:
     chi: RealArray
     method: str
     warnings: tuple[str, ...] = ()
+
+
+def _unsettled(step: str, outcome: LocalField | Inversion) -> str:
+    return f"The {step} had not settled after {outcome.n_iterations} iterations."
 
 
 def _weights(field_sd: RealArray, mask: Mask) -> RealArray:
