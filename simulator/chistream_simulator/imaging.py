@@ -12,7 +12,9 @@ from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.coils import Loop, coil_maps, loops_around
 from chistream_simulator.fields import shim_field, shim_terms
+from chistream_simulator.options.slab import turn_matrix
 from chistream_simulator.phantoms.phantom import Phantom
+from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Block, Scene, block_points
 from chistream_simulator.phantoms.shapes import Points, point
 from chistream_simulator.sampling import Encoding, FourierSum
@@ -57,7 +59,7 @@ class ObjectMaps:
         .. math:: m \, e^{-R_2^* TE} \, e^{i (2 \pi f TE + \varphi_0)}
         """
         maps = self.scene.quantities
-        magnitude = maps["amplitude"] * np.exp(-np.float32(echo_time) * maps["r2star"])
+        magnitude = (maps["water"] + maps["fat"]) * np.exp(-np.float32(echo_time) * maps["r2star"])
         turns = 2 * np.pi * float(ppm_to_hz(1.0, h1_frequency)) * echo_time
         phase = self.field * np.float32(turns) + self.phase_offset
         signal = np.empty(magnitude.shape, np.complex64)
@@ -93,17 +95,19 @@ class Imaging:
         """Sensitivities ``(coils, z, y, x)`` on a grid; 1 in the middle of the slab."""
         return coil_maps(self.loops, geometry, self.geometry.position)
 
-    def maps(self, geometry: Geometry, descent: float = 0.0) -> ObjectMaps:
-        """Find what the scanner sees on a grid with the diaphragm at a descent [mm]."""
-        scene = self.phantom.scene(geometry, descent)
-        scene.quantities["amplitude"] *= self._slab_profile(geometry)
-        field = self.phantom.field(geometry, descent)
+    def maps(self, geometry: Geometry, pose: Pose = AT_REST) -> ObjectMaps:
+        """Find what the scanner sees on a grid in a pose of the patient."""
+        scene = self.phantom.scene(geometry, pose)
+        profile = self._slab_profile(geometry)
+        for signal in ("water", "fat"):
+            scene.quantities[signal] *= profile
+        field = self.phantom.field(geometry, pose)
         field -= shim_field(block_points(geometry), self.shim)
         return ObjectMaps(scene, field, self._phase_offset(block_points(geometry)))
 
     def kspace(self, descent: float) -> ComplexArray:
         """Noiseless k-space ``(echoes, coils, kz, ky, kx)`` complex64 at a descent [mm]."""
-        case, maps = self.case, self.maps(self.object_geometry, descent)
+        case, maps = self.case, self.maps(self.object_geometry, Pose(descent))
         size = (*self.encoding.size[:2], self.encoding.n_samples)
         kspace = np.empty((len(case.TE), case.n_coils, *size), np.complex64)
         for samples, echo_time in zip(kspace, case.TE, strict=True):
@@ -175,8 +179,7 @@ def slab_geometry(case: Case) -> Geometry:
     Geometry
         Turned about L, then P, then S, about its own position.
     """
-    about_l, about_p, about_s = np.deg2rad(case.rotation)
-    axes = _turn(2, about_s) @ _turn(1, about_p) @ _turn(0, about_l)
+    axes = turn_matrix(case.rotation)
     read, phase, slice_ = (point(axes[:, i]) for i in range(3))
     return Geometry(case.matrix, case.voxel_size, case.position, read, phase, slice_)
 
@@ -273,11 +276,3 @@ def _with_size(geometry: Geometry, axis: int, n: int) -> Geometry:
 def _range(mask: Mask, others: tuple[int, int]) -> slice:
     where = np.flatnonzero(mask.any(axis=others))
     return slice(int(where[0]), int(where[-1]) + 1)
-
-
-def _turn(axis: int, angle: float) -> RealArray:
-    first, second = (axis + 1) % 3, (axis + 2) % 3
-    turn = np.eye(3)
-    turn[[first, second], [first, second]] = np.cos(angle)
-    turn[second, first], turn[first, second] = np.sin(angle), -np.sin(angle)
-    return turn

@@ -7,6 +7,7 @@ from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.coils import Loop, coil_profiles
 from chistream_simulator.phantoms.phantom import Phantom
+from chistream_simulator.phantoms.pose import Pose
 from chistream_simulator.phantoms.shapes import Point
 
 NAVIGATOR_TE = 2e-3
@@ -75,8 +76,8 @@ class Navigator:
         return self._known[step]
 
     def _profile(self, descent: float) -> RealArray:
-        maps = self._phantom.scene(self._grid, descent).quantities
-        signal = maps["amplitude"] * np.exp(-maps["r2star"] * NAVIGATOR_TE)
+        maps = self._phantom.scene(self._grid, Pose(descent)).quantities
+        signal = (maps["water"] + maps["fat"]) * np.exp(-maps["r2star"] * NAVIGATOR_TE)
         profile: RealArray = np.einsum("zyx,yx->z", signal, self._disc)
         return profile
 

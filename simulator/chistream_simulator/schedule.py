@@ -159,7 +159,7 @@ def _beat(case: Case, breathing: Breathing, r_peak: float, lines: IntArray) -> H
 
 
 def _states(case: Case) -> RealArray:
-    if case.breathing_amplitude == 0 or case.phantom != "heart":
+    if case.breathing_amplitude == 0 or case.phantom != "chest":
         return np.zeros(1)
     # Quadratic spacing: closest together near end-expiration, where the accepted data lie.
     return case.breathing_amplitude * np.linspace(0, 1, case.motion_states) ** 2

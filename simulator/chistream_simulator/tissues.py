@@ -23,6 +23,7 @@ class Tissue(BaseModel):
     T1: tuple[float, float]
     T2star: tuple[float, float] | Literal["from saturation"]
     proton_density: float = Field(ge=0)
+    fat_fraction: float = Field(0.0, ge=0, le=1)
     source: str = "set by the user"
 
     def r2star(self, B0: float) -> float:
@@ -31,8 +32,8 @@ class Tissue(BaseModel):
             raise TypeError("R2* of this tissue depends on its saturation, not on the table")
         return _rate(self.T2star, B0)
 
-    def amplitude(self, B0: float, TR: float, flip_angle: float) -> float:
-        """Steady-state signal of a spoiled gradient echo at TE = 0.
+    def amplitudes(self, B0: float, TR: float, flip_angle: float) -> tuple[float, float]:
+        """Steady-state signal of a spoiled gradient echo at TE = 0, of water and of fat.
 
         Parameters
         ----------
@@ -45,8 +46,8 @@ class Tissue(BaseModel):
 
         Returns
         -------
-        float
-            Signal relative to fully relaxed water.
+        tuple[float, float]
+            Water's and fat's signal, relative to fully relaxed water.
 
         Notes
         -----
@@ -55,7 +56,8 @@ class Tissue(BaseModel):
         """
         e1 = np.exp(-TR * _rate(self.T1, B0))
         angle = np.deg2rad(flip_angle)
-        return float(self.proton_density * np.sin(angle) * (1 - e1) / (1 - np.cos(angle) * e1))
+        signal = float(self.proton_density * np.sin(angle) * (1 - e1) / (1 - np.cos(angle) * e1))
+        return (1 - self.fat_fraction) * signal, self.fat_fraction * signal
 
 
 @lru_cache(maxsize=1)

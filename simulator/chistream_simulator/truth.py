@@ -132,7 +132,7 @@ def make_truth(scan: Scan) -> Truth:
         frequency=np.asarray(ppm_to_hz(total, case.h1_frequency), np.float32),
         local_field=block_mean(imaging.phantom.local_field(fine), factors),
         r2star=block_mean(values["r2star"], factors),
-        amplitude=block_mean(values["amplitude"], factors),
+        amplitude=block_mean(values["water"] + values["fat"], factors),
         phase_offset=block_mean(np.broadcast_to(maps.phase_offset, shape), factors),
         masks=masks,
         csm=imaging.coil_maps(imaging.geometry),
@@ -148,10 +148,12 @@ def _signal_mask(scan: Scan, scene: Scene, factors: Size) -> Mask:
     bright = {
         part.label
         for part in phantom.parts
-        if phantom.values[part.tissue]["amplitude"] > SIGNAL_THRESHOLD
+        if sum(phantom.values[part.tissue][s] for s in ("water", "fat")) > SIGNAL_THRESHOLD
     }
     tissue = np.any([scene.where(label) for label in bright], axis=0)
-    excited = block_mean(scene.quantities["amplitude"], factors) > SIGNAL_THRESHOLD
+    excited = (
+        block_mean(scene.quantities["water"] + scene.quantities["fat"], factors) > SIGNAL_THRESHOLD
+    )
     mask: Mask = (block_mean(tissue, factors) > 0.5) & excited
     return mask
 

@@ -10,7 +10,7 @@ from chistream_simulator.overrides import checked
 
 def test_all_presets_load_and_explain_themselves() -> None:
     names = preset_names()
-    expected = {"demo", "tiny", "sphere", "cylinder", "calibration-vials", "heart"}
+    expected = {"demo", "tiny", "sphere", "cylinder", "calibration-phantom", "cardiac-3t-nav"}
     assert expected <= set(names)
     for name in names:
         assert load_preset(name).matrix
@@ -64,7 +64,7 @@ def test_what_cannot_be_is_refused_with_its_name(overrides: dict[str, str], reas
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"no preset 'hart'; there are: .*heart"):
+    with pytest.raises(SettingsError, match=r"no preset 'hart'; there are: .*cylinder"):
         preset_text("hart")
 
 

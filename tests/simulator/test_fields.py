@@ -15,7 +15,7 @@ from chistream_simulator.fields import (
     shim_terms,
     sphere_field,
 )
-from chistream_simulator.phantoms.heart import HeartPhantom
+from chistream_simulator.phantoms.chest import ChestPhantom
 from chistream_simulator.phantoms.scene import Part, Scene, blank_scene, block_points
 from chistream_simulator.phantoms.shapes import Ellipsoid, Point, Shape, cylinder
 
@@ -151,8 +151,8 @@ def test_the_chest_has_room_enough_around_it(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("chistream_simulator.fields.good_size", lambda n: n)
 
     def shimmed(padding: tuple[float, float]) -> RealArray:
-        monkeypatch.setattr("chistream_simulator.phantoms.heart.PADDING", padding)
-        phantom = HeartPhantom(case)
+        monkeypatch.setattr("chistream_simulator.phantoms.chest.PADDING", padding)
+        phantom = ChestPhantom(case)
         assert phantom.patient_geometry.voxel_size == (5.0, 5.0, 5.0)
         field = phantom.field(heart)
         terms = shim_terms(points, field, everywhere, "linear")

@@ -75,7 +75,7 @@ def test_a_truth_file_comes_back_as_it_was(heart: Truth, tmp_path: Path) -> None
     back = read_truth(path)
     assert back.geometry == heart.geometry
     assert back.rois == heart.rois
-    assert back.numbers["phantom"] == "heart"
+    assert back.numbers["phantom"] == "chest"
     assert back.numbers["h1_frequency"] == 123.2e6
     for name in ("chi", "total_field", "local_field", "r2star", "csm", "noise_covariance"):
         np.testing.assert_array_equal(getattr(back, name), getattr(heart, name))

@@ -11,6 +11,7 @@ from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.fields import cylinder_field, sphere_field
 from chistream_simulator.phantoms.phantom import Phantom, tissue_values
+from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Part, block_points
 from chistream_simulator.phantoms.shapes import Ellipsoid, Point, Points, Shape, cylinder
 
@@ -52,7 +53,7 @@ class ClosedFormPhantom(Phantom):
         fields: Sequence[FieldOf],
     ) -> None:
         water = tissue_values(case)["water"]
-        values = {"water": water, "outside": {**water, "amplitude": 0.0}}
+        values = {"water": water, "outside": {**water, "water": 0.0}}
         values |= {name: {**water, **own} for name, own in tissues.items()}
         labels = tuple(part.label for part in solids)
         super().__init__(
@@ -65,7 +66,7 @@ class ClosedFormPhantom(Phantom):
         )
         self._fields = fields
 
-    def field(self, geometry: Geometry, descent: float = 0.0) -> RealArray:  # noqa: ARG002
+    def field(self, geometry: Geometry, pose: Pose = AT_REST) -> RealArray:  # noqa: ARG002
         """Field ``(z, y, x)`` float32 relative to B0 [ppm]."""
         points = block_points(geometry)
         total = np.zeros(geometry.shape, np.float32)

@@ -3,19 +3,19 @@
 from collections.abc import Callable
 
 from chistream_simulator.case import Case
+from chistream_simulator.phantoms.chest import ChestPhantom
 from chistream_simulator.phantoms.closed_forms import (
     cylinder_phantom,
     sphere_phantom,
     vials_phantom,
 )
-from chistream_simulator.phantoms.heart import HeartPhantom
 from chistream_simulator.phantoms.phantom import Phantom
 
 PHANTOMS: dict[str, Callable[[Case], Phantom]] = {
     "sphere": sphere_phantom,
     "cylinder": cylinder_phantom,
     "calibration-vials": vials_phantom,
-    "heart": HeartPhantom,
+    "chest": ChestPhantom,
 }
 
 

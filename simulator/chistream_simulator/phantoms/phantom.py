@@ -9,6 +9,7 @@ from chistream.physics.constants import PPB_PER_PPM
 from chistream.physics.geometry import Geometry
 from chistream_simulator.blood import blood_r2star
 from chistream_simulator.case import Case
+from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Part, Scene, TissueValues, blank_scene
 from chistream_simulator.phantoms.shapes import Point, Shape
 from chistream_simulator.tissues import Tissue, tissue_table
@@ -30,7 +31,7 @@ class Phantom(ABC):
     parts
         Solids in the order of painting.
     values
-        ``chi`` [ppm], ``amplitude`` and ``r2star`` [1/s] of every tissue.
+        ``chi`` [ppm], ``water`` and ``fat`` (signal at TE = 0), ``r2star`` [1/s] of every tissue.
     surroundings
         Tissue outside of all solids.
     body
@@ -58,26 +59,26 @@ class Phantom(ABC):
         self.pools = pools
         self.focus = focus
 
-    def scene(self, geometry: Geometry, descent: float = 0.0) -> Scene:
+    def scene(self, geometry: Geometry, pose: Pose = AT_REST) -> Scene:
         """Paint the object on a grid.
 
         Parameters
         ----------
         geometry
             Any grid.
-        descent
-            How far the diaphragm has gone down [mm].
+        pose
+            Of the patient.
 
         Returns
         -------
         Scene
-            With the quantities ``chi`` [ppm], ``amplitude`` and ``r2star`` [1/s].
+            With the quantities ``chi`` [ppm], ``water``, ``fat`` and ``r2star`` [1/s].
         """
         blank = blank_scene(geometry, self.values[self.surroundings])
-        return blank.paint(self.parts, self.values, descent)
+        return blank.paint(self.parts, self.values, pose)
 
     @abstractmethod
-    def field(self, geometry: Geometry, descent: float = 0.0) -> RealArray:
+    def field(self, geometry: Geometry, pose: Pose = AT_REST) -> RealArray:
         """Field ``(z, y, x)`` float32 relative to B0 [ppm], unshimmed."""
 
     @abstractmethod
@@ -105,8 +106,8 @@ def tissue_values(case: Case) -> dict[str, dict[str, float]]:
     Returns
     -------
     dict
-        ``chi`` [ppm], ``amplitude`` and ``r2star`` [1/s], by tissue. ``blood`` of the table comes
-        twice, as ``arterial_blood`` and as ``venous_blood``.
+        ``chi`` [ppm], ``water``, ``fat`` and ``r2star`` [1/s], by tissue. ``blood`` of the table
+        comes twice, as ``arterial_blood`` and as ``venous_blood``.
     """
     table = tissue_table(case.tissues)
     blood = table.pop("blood")
@@ -116,11 +117,11 @@ def tissue_values(case: Case) -> dict[str, dict[str, float]]:
         r2star = blood_r2star(case.hematocrit, saturation, case.B0)
         values[name] = _seen(blood, case, r2star)
         fresh = blood.proton_density * math.sin(math.radians(case.flip_angle))
-        values[name]["amplitude"] += case.inflow * (fresh - values[name]["amplitude"])
+        values[name]["water"] += case.inflow * (fresh - values[name]["water"])
     values["venous_blood"]["chi"] += case.rv_lv_difference / PPB_PER_PPM
     return values
 
 
 def _seen(tissue: Tissue, case: Case, r2star: float) -> dict[str, float]:
-    amplitude = tissue.amplitude(case.B0, case.TR, case.flip_angle)
-    return {"chi": tissue.chi, "amplitude": amplitude, "r2star": r2star}
+    water, fat = tissue.amplitudes(case.B0, case.TR, case.flip_angle)
+    return {"chi": tissue.chi, "water": water, "fat": fat, "r2star": r2star}

@@ -1,6 +1,6 @@
 """Solids painted onto grids, one over the other, with soft partial-volume edges."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from chistream.arrays import Mask, RealArray
 from chistream.physics.geometry import Geometry
+from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.shapes import Points, Shape
 
 Block: TypeAlias = tuple[slice, slice, slice]
@@ -32,21 +33,18 @@ class Part:
         What it is made of: a name of the tissue table.
     label
         What it is called in the truth; parts may share a label.
-    motion
-        Displacement (L, P, S) for each millimetre of diaphragm descent; None: it stays.
+    deform
+        Makes the solid of a pose from the one at rest; None: it stays as it is.
     """
 
     shape: Shape
     tissue: str
     label: str
-    motion: tuple[float, float, float] | None = None
+    deform: Callable[[Shape, Pose], Shape] | None = None
 
-    def at(self, descent: float) -> Shape:
-        """Return the solid where the diaphragm has gone down by so much [mm]."""
-        if self.motion is None:
-            return self.shape
-        left, posterior, superior = (descent * m for m in self.motion)
-        return self.shape.moved((left, posterior, superior))
+    def at(self, pose: Pose) -> Shape:
+        """Return the solid in a pose of the patient."""
+        return self.shape if self.deform is None else self.deform(self.shape, pose)
 
 
 @dataclass
@@ -82,7 +80,7 @@ class Scene:
         where: Mask = self.labels == self.names.index(label) + 1
         return where
 
-    def paint(self, parts: Iterable[Part], tissues: TissueValues, descent: float = 0.0) -> "Scene":
+    def paint(self, parts: Iterable[Part], tissues: TissueValues, pose: Pose = AT_REST) -> "Scene":
         """Paint solids over what is there; a voxel that a surface cuts is mixed.
 
         Parameters
@@ -91,8 +89,8 @@ class Scene:
             In the order of painting.
         tissues
             Values of the scene's quantities.
-        descent
-            How far the diaphragm has gone down [mm].
+        pose
+            Of the patient.
 
         Returns
         -------
@@ -102,7 +100,7 @@ class Scene:
         for part in parts:
             if part.label not in self.names:
                 self.names.append(part.label)
-            self._paint(part.at(descent), tissues[part.tissue], self.names.index(part.label) + 1)
+            self._paint(part.at(pose), tissues[part.tissue], self.names.index(part.label) + 1)
         return self
 
     def _paint(self, shape: Shape, values: Mapping[str, float], number: int) -> None:

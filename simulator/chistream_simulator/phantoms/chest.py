@@ -4,6 +4,7 @@ A chest-like body, not an anatomy: smooth solids, no fat and no ribs. B0 runs al
 goes on along S without end.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -13,8 +14,17 @@ from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.fields import field_on_grid, patient_grid, sample
 from chistream_simulator.phantoms.phantom import PencilBeam, Phantom, tissue_values
+from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Part, Scene, blank_scene, block_around, block_points
-from chistream_simulator.phantoms.shapes import Axes, Ellipsoid, Point, axes_with, cylinder, point
+from chistream_simulator.phantoms.shapes import (
+    Axes,
+    Ellipsoid,
+    Point,
+    Shape,
+    axes_with,
+    cylinder,
+    point,
+)
 
 TRUNK = (165.0, 106.0)
 """Half widths of the trunk towards L and P [mm]."""
@@ -37,7 +47,7 @@ DOME: Point = (-72.0, -4.0, -36.0)
 """Top of the liver at end-expiration, under the right lung."""
 
 
-class HeartPhantom(Phantom):
+class ChestPhantom(Phantom):
     """The chest, and its field from a forward model of its own.
 
     Parameters
@@ -65,22 +75,22 @@ class HeartPhantom(Phantom):
         """A column of 25 mm through the dome of the liver, as on scanners."""
         return PencilBeam(DOME, 12.5)
 
-    def field(self, geometry: Geometry, descent: float = 0.0) -> RealArray:
+    def field(self, geometry: Geometry, pose: Pose = AT_REST) -> RealArray:
         """Field ``(z, y, x)`` float32 relative to B0 [ppm], unshimmed.
 
         Parameters
         ----------
         geometry
             Any grid within the trunk's surroundings.
-        descent
-            How far the diaphragm has gone down [mm].
+        pose
+            Of the patient.
 
         Returns
         -------
         RealArray
             Interpolated from the patient's grid.
         """
-        field = self._field(descent) if descent else self._resting_field
+        field = self._resting_field if pose == AT_REST else self._field(pose)
         return sample(field, self.patient_geometry, geometry)
 
     def local_field(self, geometry: Geometry) -> RealArray:
@@ -103,25 +113,25 @@ class HeartPhantom(Phantom):
     @cached_property
     def _resting_field(self) -> RealArray:
         # The shim, the noise level, the truth and the first motion state all need it.
-        return self._field(0.0)
+        return self._field(AT_REST)
 
-    def _field(self, descent: float) -> RealArray:
-        return field_on_grid(self._patient(descent).quantities["chi"], self.patient_geometry)
+    def _field(self, pose: Pose) -> RealArray:
+        return field_on_grid(self._patient(pose).quantities["chi"], self.patient_geometry)
 
     @cached_property
     def _resting(self) -> Scene:
         chi = {name: {"chi": values["chi"]} for name, values in self.values.items()}
         blank = blank_scene(self.patient_geometry, chi[self.surroundings])
-        return blank.paint([p for p in self.parts if p.motion is None], chi)
+        return blank.paint([p for p in self.parts if p.deform is None], chi)
 
-    def _patient(self, descent: float) -> Scene:
+    def _patient(self, pose: Pose) -> Scene:
         # What moves is painted last, onto a copy of what rests: most of the work is done once.
-        moving = [p for p in self.parts if p.motion is not None]
-        return self._resting.copy().paint(moving, self.values, descent)
+        moving = [p for p in self.parts if p.deform is not None]
+        return self._resting.copy().paint(moving, self.values, pose)
 
 
 def _chest() -> tuple[Part, ...]:
-    down = (0.0, 0.0, -1.0)
+    down = _following((0.0, 0.0, -1.0))
     left, posterior, superior = DOME
     liver = Ellipsoid((left, posterior, superior - 80.0), (82.0, 80.0, 80.0))
     left_dome = Ellipsoid((82.0, 2.0, -124.0), (72.0, 80.0, 76.0))
@@ -137,14 +147,14 @@ def _chest() -> tuple[Part, ...]:
 
 
 def _heart(motion: Point) -> tuple[Part, ...]:
-    axes = _heart_axes()
+    axes, follow = _heart_axes(), _following(motion)
 
     def solid(towards_rv: float, along: float, semi_axes: Point) -> Ellipsoid:
         offset = towards_rv * np.asarray(axes[0]) + along * np.asarray(axes[2])
         return Ellipsoid(point(np.asarray(LV_CENTRE) + offset), semi_axes, axes)
 
     def part(shape: Ellipsoid, tissue: str, label: str) -> Part:
-        return Part(shape, tissue, label, motion)
+        return Part(shape, tissue, label, follow)
 
     return (
         part(solid(0.0, -58.0, (26.0, 26.0, 22.0)), "arterial_blood", "LA"),
@@ -154,6 +164,16 @@ def _heart(motion: Point) -> tuple[Part, ...]:
         part(solid(0.0, 0.0, (32.0, 32.0, 47.0)), "myocardium", "myocardium"),
         part(solid(0.0, -3.0, (22.0, 22.0, 38.0)), "arterial_blood", "LV"),
     )
+
+
+def _following(motion: Point) -> Callable[[Shape, Pose], Shape]:
+    """Make a solid follow the diaphragm, by so much (L, P, S) for each mm of its descent."""
+
+    def deform(shape: Shape, pose: Pose) -> Shape:
+        left, posterior, superior = (pose.descent * m for m in motion)
+        return shape.moved((left, posterior, superior))
+
+    return deform
 
 
 def _heart_axes() -> Axes:

@@ -1,0 +1,23 @@
+"""Where breathing and heartbeat have brought the patient's organs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pose:
+    """State of the patient's motion.
+
+    Parameters
+    ----------
+    descent
+        Of the diaphragm below end-expiration [mm].
+    contraction
+        Of the ventricles, in [0, 1]: 0 in diastasis, 1 at end-systole.
+    """
+
+    descent: float = 0.0
+    contraction: float = 0.0
+
+
+AT_REST = Pose()
+"""End-expiration, diastasis."""
