@@ -6,16 +6,17 @@ from functools import cached_property
 import numpy as np
 from scipy.special import erf
 
-from chistream.arrays import ComplexArray, Mask, RealArray, Size
+from chistream.arrays import ComplexArray, Mask, RealArray
 from chistream.physics.constants import ppm_to_hz
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.coils import Loop, coil_maps, loops_around
 from chistream_simulator.fields import shim_field, shim_terms
+from chistream_simulator.grids import cropped, refined, with_size
 from chistream_simulator.options.slab import turn_matrix
 from chistream_simulator.phantoms.phantom import Phantom
 from chistream_simulator.phantoms.pose import AT_REST, Pose
-from chistream_simulator.phantoms.scene import Block, Scene, block_points
+from chistream_simulator.phantoms.scene import Scene, block_points
 from chistream_simulator.phantoms.shapes import Points, point
 from chistream_simulator.sampling import Encoding, FourierSum
 
@@ -121,7 +122,7 @@ class Imaging:
     @cached_property
     def object_geometry(self) -> Geometry:
         """The fine grid of the object: as long as the oversampled readout, cut to the body."""
-        oversampled = _with_size(self.geometry, 2, self.encoding.size[2])
+        oversampled = with_size(self.geometry, 2, self.encoding.size[2])
         distance = self.phantom.body.signed_distance(block_points(oversampled))
         near = np.broadcast_to(distance < max(oversampled.voxel_size), oversampled.shape)
         block = (slice(0, near.shape[0]), _range(near, (0, 2)), _range(near, (0, 1)))
@@ -191,86 +192,6 @@ def encoding_of(case: Case) -> Encoding:
     n = nx * case.readout_oversampling
     dropped = min(round((1 - case.asymmetric_echo) * n), n // 2)
     return Encoding((nz, ny, n), (fov_z, fov_y, fov_x * case.readout_oversampling), dropped)
-
-
-def refined(geometry: Geometry, factors: Size) -> Geometry:
-    """Divide every voxel of a grid into equal parts.
-
-    Parameters
-    ----------
-    geometry
-        The grid.
-    factors
-        Parts along ``(z, y, x)``, >= 1.
-
-    Returns
-    -------
-    Geometry
-        The fine grid, which covers exactly the same box.
-    """
-    axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
-    position = np.asarray(geometry.position, dtype=float)
-    for n, step, factor, axis in zip(
-        geometry.shape, geometry.voxel_size, factors, axes, strict=True
-    ):
-        voxel, part = divmod(n * factor // 2, factor)
-        offset = (voxel - n // 2) + (part + 0.5) / factor - 0.5
-        position += offset * step * np.asarray(axis)
-    sizes = [n * f for n, f in zip(geometry.shape, factors, strict=True)]
-    steps = [d / f for d, f in zip(geometry.voxel_size, factors, strict=True)]
-    return Geometry(
-        (sizes[0], sizes[1], sizes[2]),
-        (steps[0], steps[1], steps[2]),
-        point(position),
-        geometry.read_dir,
-        geometry.phase_dir,
-        geometry.slice_dir,
-    )
-
-
-def cropped(geometry: Geometry, block: Block) -> Geometry:
-    """Cut a block out of a grid.
-
-    Parameters
-    ----------
-    geometry
-        The grid.
-    block
-        Indices, with explicit bounds.
-
-    Returns
-    -------
-    Geometry
-        The grid of the block alone.
-    """
-    axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
-    position = np.asarray(geometry.position, dtype=float)
-    sizes = [part.stop - part.start for part in block]
-    for n, size, part, step, axis in zip(
-        geometry.shape, sizes, block, geometry.voxel_size, axes, strict=True
-    ):
-        position += (part.start + size // 2 - n // 2) * step * np.asarray(axis)
-    return Geometry(
-        (sizes[0], sizes[1], sizes[2]),
-        geometry.voxel_size,
-        point(position),
-        geometry.read_dir,
-        geometry.phase_dir,
-        geometry.slice_dir,
-    )
-
-
-def _with_size(geometry: Geometry, axis: int, n: int) -> Geometry:
-    sizes = list(geometry.shape)
-    sizes[axis] = n
-    return Geometry(
-        (sizes[0], sizes[1], sizes[2]),
-        geometry.voxel_size,
-        geometry.position,
-        geometry.read_dir,
-        geometry.phase_dir,
-        geometry.slice_dir,
-    )
 
 
 def _range(mask: Mask, others: tuple[int, int]) -> slice:

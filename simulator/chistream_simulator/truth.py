@@ -12,7 +12,7 @@ from chistream.arrays import ComplexArray, Mask, RealArray, Size
 from chistream.errors import FileFormatError
 from chistream.physics.constants import ppm_to_hz
 from chistream.physics.geometry import Geometry
-from chistream_simulator.imaging import refined
+from chistream_simulator.grids import refined
 from chistream_simulator.phantoms.scene import Scene, block_points
 from chistream_simulator.phantoms.shapes import Point
 from chistream_simulator.scanner import Scan

@@ -5,7 +5,8 @@ import pytest
 
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
-from chistream_simulator.imaging import refined, slab_geometry
+from chistream_simulator.grids import refined
+from chistream_simulator.imaging import slab_geometry
 from chistream_simulator.phantoms.closed_forms import molar_susceptibility
 from chistream_simulator.phantoms.library import PHANTOMS, make_phantom
 from chistream_simulator.phantoms.pose import Pose

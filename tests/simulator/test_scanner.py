@@ -10,7 +10,7 @@ from ismrmrd import xsd
 from chistream.arrays import ComplexArray
 from chistream.stream.messages import Acquisitions, Header, Heads, Message, Waveform
 from chistream_simulator.case import Case, load_preset
-from chistream_simulator.imaging import refined
+from chistream_simulator.grids import refined
 from chistream_simulator.scanner import Scan, acquire
 from chistream_simulator.truth import make_truth
 

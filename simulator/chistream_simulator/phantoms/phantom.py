@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chistream.arrays import RealArray
@@ -13,6 +14,9 @@ from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Part, Scene, TissueValues, blank_scene
 from chistream_simulator.phantoms.shapes import Point, Shape
 from chistream_simulator.tissues import Tissue, tissue_table
+
+QUANTITIES = ("chi", "water", "fat", "r2star")
+"""What the scanner must know of every point."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,9 @@ class Phantom(ABC):
         self.pools = pools
         self.focus = focus
 
-    def scene(self, geometry: Geometry, pose: Pose = AT_REST) -> Scene:
+    def scene(
+        self, geometry: Geometry, pose: Pose = AT_REST, quantities: Sequence[str] = QUANTITIES
+    ) -> Scene:
         """Paint the object on a grid.
 
         Parameters
@@ -68,14 +74,26 @@ class Phantom(ABC):
             Any grid.
         pose
             Of the patient.
+        quantities
+            Which of ``chi`` [ppm], ``water``, ``fat`` and ``r2star`` [1/s] to paint.
 
         Returns
         -------
         Scene
-            With the quantities ``chi`` [ppm], ``water``, ``fat`` and ``r2star`` [1/s].
+            With those quantities.
         """
-        blank = blank_scene(geometry, self.values[self.surroundings])
-        return blank.paint(self.parts, self.values, pose)
+        values = self.values_in(pose)
+        outside = values[self.surroundings]
+        blank = blank_scene(geometry, {name: outside[name] for name in quantities})
+        return blank.paint(self.parts, values, pose)
+
+    def values_in(self, pose: Pose) -> TissueValues:  # noqa: ARG002
+        """Values of the tissues in a pose of the patient: the same in all, unless overridden."""
+        return self.values
+
+    def scene_with_field(self, geometry: Geometry, pose: Pose = AT_REST) -> tuple[Scene, RealArray]:
+        """Paint the object on a grid, and find its field there: see `scene` and `field`."""
+        return self.scene(geometry, pose), self.field(geometry, pose)
 
     @abstractmethod
     def field(self, geometry: Geometry, pose: Pose = AT_REST) -> RealArray:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from chistream.arrays import Mask, RealArray
 from chistream.physics.geometry import Geometry
+from chistream_simulator.grids import cropped
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.shapes import Points, Shape
 
@@ -72,6 +73,11 @@ class Scene:
         """Return an independent copy."""
         maps = {name: values.copy() for name, values in self.quantities.items()}
         return Scene(self.geometry, maps, self.labels.copy(), list(self.names))
+
+    def cropped(self, block: Block) -> "Scene":
+        """Return a part of it, which shares its memory."""
+        maps = {name: values[block] for name, values in self.quantities.items()}
+        return Scene(cropped(self.geometry, block), maps, self.labels[block], self.names)
 
     def where(self, label: str) -> Mask:
         """Return the voxels ``(z, y, x)`` of a label; none if nothing is called so."""
