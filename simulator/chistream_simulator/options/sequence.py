@@ -24,6 +24,8 @@ class SequenceOptions(Section):
     flow_compensated: bool = Field(
         default=False, description="Whether velocity along the readout leaves no phase."
     )
+    max_gradient: float = Field(40e-3, gt=0, description="Of the readout axis [T/m].")
+    max_slew: float = Field(150.0, gt=0, description="Of the readout axis [T/m/s].")
 
     @model_validator(mode="after")
     def _echoes_fit(self) -> Self:
