@@ -128,7 +128,25 @@ def filter_response(n_samples: int, bandwidth_ratio: float) -> RealArray:
         Response ``(samples,)``: 1 over the middle, which holds the middle half of the band, and
         a straight slope to 0 at its edges.
     """
+    return filter_amplitude(np.fft.fftfreq(n_samples), bandwidth_ratio)
+
+
+def filter_amplitude(frequency: RealArray, bandwidth_ratio: float) -> RealArray:
+    """Amplitude of the receiver's filter at some frequencies.
+
+    Parameters
+    ----------
+    frequency
+        Relative to the sampled bandwidth: its edges are at -1/2 and 1/2.
+    bandwidth_ratio
+        As for `filter_response`.
+
+    Returns
+    -------
+    RealArray
+        Between 0 and 1, float32; 0 beyond the edges.
+    """
     flat = 0.75 * (bandwidth_ratio - 1 / 3)  # 2 flat + 2 (1/2 - flat) / 3 = ratio
-    frequency = np.abs(np.fft.fftfreq(n_samples))
-    slope = (0.5 - frequency) / max(0.5 - flat, 1e-6)
-    return np.where(frequency <= flat, 1.0, np.clip(slope, 0.0, 1.0)).astype(np.float32)
+    distance = np.abs(frequency)
+    slope = (0.5 - distance) / max(0.5 - flat, 1e-6)
+    return np.where(distance <= flat, 1.0, np.clip(slope, 0.0, 1.0)).astype(np.float32)
