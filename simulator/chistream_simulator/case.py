@@ -21,7 +21,9 @@ from chistream_simulator.options.slab import SlabOptions
 from chistream_simulator.overrides import apply_overrides, checked
 from chistream_simulator.toml import toml_loads
 
-Phantom = Literal["sphere", "cylinder", "calibration-vials", "chest", "plaque", "fibres", "head"]
+Phantom = Literal[
+    "sphere", "cylinder", "ellipsoid", "calibration-vials", "chest", "plaque", "fibres", "head"
+]
 
 
 class Case(

@@ -6,6 +6,7 @@ from chistream_simulator.case import Case
 from chistream_simulator.phantoms.chest import ChestPhantom
 from chistream_simulator.phantoms.closed_forms import (
     cylinder_phantom,
+    ellipsoid_phantom,
     sphere_phantom,
     vials_phantom,
 )
@@ -13,6 +14,7 @@ from chistream_simulator.phantoms.phantom import Phantom
 
 PHANTOMS: dict[str, Callable[[Case], Phantom]] = {
     "sphere": sphere_phantom,
+    "ellipsoid": ellipsoid_phantom,
     "cylinder": cylinder_phantom,
     "calibration-vials": vials_phantom,
     "chest": ChestPhantom,
