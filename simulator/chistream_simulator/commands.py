@@ -6,7 +6,8 @@ from pathlib import Path
 from chistream.stream.files import MessageWriter
 from chistream_simulator.case import load_preset, preset_names, preset_text
 from chistream_simulator.from_images import read_scan
-from chistream_simulator.scanner import Progress, Scan
+from chistream_simulator.rendering import Progress
+from chistream_simulator.scanner import Scan
 from chistream_simulator.truth import make_truth, truth_path, write_truth
 
 

@@ -1,5 +1,6 @@
-"""The object as the scanner's encoding sees it: fine signal, coils, and its k-space."""
+"""The object as the scanner sees it: grids, coils, shim, and the phase of its echoes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,18 +8,18 @@ import numpy as np
 from scipy.special import erf
 
 from chistream.arrays import ComplexArray, Mask, RealArray
-from chistream.physics.constants import ppm_to_hz
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.coils import Loop, coil_maps, loops_around
+from chistream_simulator.echo_phases import EchoPhases
 from chistream_simulator.fields import shim_field, shim_terms
 from chistream_simulator.grids import cropped, refined, with_size
 from chistream_simulator.options.slab import turn_matrix
 from chistream_simulator.phantoms.phantom import Phantom
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Scene, block_points
-from chistream_simulator.phantoms.shapes import Points, point
-from chistream_simulator.sampling import Encoding, FourierSum
+from chistream_simulator.phantoms.shapes import Point, Points, point
+from chistream_simulator.sampling import Encoding
 
 SLAB = 0.9
 """Part of the field of view along z that the slab's excitation covers."""
@@ -33,9 +34,6 @@ PHASE_LENGTH = 150.0
 """Distance over which the transmit phase changes by about ``phase_offset`` [mm]."""
 
 
-_COILS_AT_ONCE = 4
-
-
 @dataclass(frozen=True)
 class ObjectMaps:
     """What the scanner sees of an object on some grid.
@@ -43,35 +41,35 @@ class ObjectMaps:
     Parameters
     ----------
     scene
-        Tissue maps; the amplitude is weighted by the slab's excitation.
+        Tissue maps; water and fat are weighted by the slab's excitation.
     field
         Total field behind the shim ``(z, y, x)`` [ppm].
     phase_offset
         Phase at TE = 0 [rad]; broadcasts to ``(z, y, x)``.
+    phases
+        What else the echoes carry.
+    velocities
+        Of the blood (L, P, S) by label [m/s].
     """
 
     scene: Scene
     field: RealArray
     phase_offset: RealArray
+    phases: EchoPhases
+    velocities: Mapping[str, Point]
 
-    def signal(self, echo_time: float, h1_frequency: float) -> ComplexArray:
-        r"""Signal ``(z, y, x)`` complex64 at an echo time [s] and proton frequency [Hz].
-
-        .. math:: m \, e^{-R_2^* TE} \, e^{i (2 \pi f TE + \varphi_0)}
-        """
-        maps = self.scene.quantities
-        magnitude = (maps["water"] + maps["fat"]) * np.exp(-np.float32(echo_time) * maps["r2star"])
-        turns = 2 * np.pi * float(ppm_to_hz(1.0, h1_frequency)) * echo_time
-        phase = self.field * np.float32(turns) + self.phase_offset
-        signal = np.empty(magnitude.shape, np.complex64)
-        # Sine and cosine apart: several times faster than a complex exponential.
-        np.multiply(magnitude, np.cos(phase), out=signal.real)
-        np.multiply(magnitude, np.sin(phase), out=signal.imag)
-        return signal
+    def phase_of(self, echo: int) -> RealArray:
+        """Phase of an echo but for that of the field [rad]; broadcasts to ``(z, y, x)``."""
+        per_velocity = self.phases.velocity_phase(echo)
+        flow = [np.dot(self.velocities.get(n, (0, 0, 0)), per_velocity) for n in self.scene.names]
+        phase = self.phase_offset + self.phases.phase(echo, block_points(self.scene.geometry))
+        if any(flow):
+            phase = phase + np.asarray([0.0, *flow], np.float32)[self.scene.labels]
+        return np.asarray(phase, np.float32)
 
 
 class Imaging:
-    """A phantom in a scanner: grids, coils, shim, and k-space at any position of the diaphragm.
+    """A phantom in a scanner: grids, coils, shim, and what there is to see in any pose.
 
     Parameters
     ----------
@@ -86,6 +84,7 @@ class Imaging:
         self.phantom = phantom
         self.geometry = slab_geometry(case)
         self.encoding = encoding_of(case)
+        self.phases = EchoPhases(case, self.geometry)
         gap = FORMER_GAP
         reach = [min(phantom.body.reach(axis), 180.0) for axis in ((1.0, 0, 0), (0, 1.0, 0))]
         self.loops: list[Loop] = loops_around(
@@ -98,26 +97,14 @@ class Imaging:
 
     def maps(self, geometry: Geometry, pose: Pose = AT_REST) -> ObjectMaps:
         """Find what the scanner sees on a grid in a pose of the patient."""
-        scene = self.phantom.scene(geometry, pose)
+        scene, field = self.phantom.scene_with_field(geometry, pose)
         profile = self._slab_profile(geometry)
         for signal in ("water", "fat"):
             scene.quantities[signal] *= profile
-        field = self.phantom.field(geometry, pose)
-        field -= shim_field(block_points(geometry), self.shim)
-        return ObjectMaps(scene, field, self._phase_offset(block_points(geometry)))
-
-    def kspace(self, descent: float) -> ComplexArray:
-        """Noiseless k-space ``(echoes, coils, kz, ky, kx)`` complex64 at a descent [mm]."""
-        case, maps = self.case, self.maps(self.object_geometry, Pose(descent))
-        size = (*self.encoding.size[:2], self.encoding.n_samples)
-        kspace = np.empty((len(case.TE), case.n_coils, *size), np.complex64)
-        for samples, echo_time in zip(kspace, case.TE, strict=True):
-            signal = maps.signal(echo_time, case.h1_frequency)
-            # A few coils at a time: enough for every thread, little memory.
-            for start in range(0, case.n_coils, _COILS_AT_ONCE):
-                coils = slice(start, start + _COILS_AT_ONCE)
-                samples[coils] = self._fourier_sum(signal * self._object_csm[coils])
-        return kspace
+        points = block_points(geometry)
+        field = field - shim_field(points, self.shim)
+        offset = self._phase_offset(points)
+        return ObjectMaps(scene, field, offset, self.phases, self.phantom.velocities)
 
     @cached_property
     def object_geometry(self) -> Geometry:
@@ -131,18 +118,9 @@ class Imaging:
     @cached_property
     def shim(self) -> RealArray:
         """Coefficients of the shim, fitted over the phantom's focus at rest [ppm, ppm/mm]."""
-        scene = self.phantom.scene(self.geometry)
+        scene, field = self.phantom.scene_with_field(self.geometry)
         region = np.any([scene.where(label) for label in self.phantom.focus], axis=0)
-        field = self.phantom.field(self.geometry)
         return shim_terms(block_points(self.geometry), field, region, self.case.shim)
-
-    @cached_property
-    def _object_csm(self) -> ComplexArray:
-        return self.coil_maps(self.object_geometry)
-
-    @cached_property
-    def _fourier_sum(self) -> FourierSum:
-        return FourierSum(self.encoding, self.object_geometry, self.geometry.position)
 
     def _slab_profile(self, geometry: Geometry) -> RealArray:
         axis = np.asarray(self.geometry.slice_dir, np.float32)

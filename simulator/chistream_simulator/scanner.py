@@ -1,8 +1,7 @@
 """The scanner: a case becomes MRD messages, in the order in which a scan makes them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 
@@ -13,13 +12,12 @@ from chistream_simulator.header import ScanDescription, header_xml
 from chistream_simulator.imaging import Imaging
 from chistream_simulator.navigator import NAVIGATOR_DWELL, Navigator
 from chistream_simulator.phantoms.library import make_phantom
+from chistream_simulator.phantoms.pose import Pose
 from chistream_simulator.readouts import Flag, HeadWriter, set_lines
 from chistream_simulator.receiver import Receiver, coil_covariance, combined_snr
+from chistream_simulator.rendering import Progress, Rendering
 from chistream_simulator.schedule import START_OF_SCAN, Heartbeat, Schedule, plan_scan
 from chistream_simulator.waveforms import waveforms_of
-
-Progress: TypeAlias = Callable[[str, float], None]
-"""Told what is being done and how much of it is done, in [0, 1]."""
 
 
 def acquire(case: Case, *, progress: Progress | None = None) -> Iterator[Message]:
@@ -64,7 +62,6 @@ class Scan:
         self.case = case
         self.schedule: Schedule = plan_scan(case)
         self.imaging = Imaging(case, make_phantom(case))
-        self._kspaces: dict[int, ComplexArray] = {}
 
     @cached_property
     def noise_covariance(self) -> ComplexArray:
@@ -77,7 +74,9 @@ class Scan:
         geometry = self.imaging.geometry
         maps = self.imaging.maps(geometry)
         focus = np.any([maps.scene.where(n) for n in self.imaging.phantom.focus], axis=0)
-        signal = np.abs(maps.signal(case.TE[0], case.h1_frequency))[focus]
+        values = maps.scene.quantities
+        decay = np.exp(-case.TE[0] * values["r2star"])
+        signal = ((values["water"] + values["fat"]) * decay)[focus]
         unit_snr = combined_snr(self.imaging.coil_maps(geometry)[:, focus], unit)
         return unit * float(np.median(signal * unit_snr) / case.snr) ** 2
 
@@ -89,11 +88,26 @@ class Scan:
         yield Header(header_xml(self._description))
         if self._receiver is not None and case.noise_readouts:
             yield self._noise_scan(heads, self._receiver)
-        n_beats = len(self.schedule.beats)
+        lines = self._render(tell)
+        n_beats, start = len(self.schedule.beats), 0
         for i, beat in enumerate(self.schedule.beats):
             tell("acquiring", i / n_beats)
-            yield from self._heartbeat(beat, heads, last=i == n_beats - 1)
+            stop = start + len(beat.lines)
+            yield from self._heartbeat(beat, lines[start:stop], heads, last=i == n_beats - 1)
+            start = stop
         tell("acquiring", 1.0)
+
+    def _render(self, tell: Progress) -> ComplexArray:
+        """Noiseless samples ``(lines, echoes, coils, samples)`` of all heartbeats."""
+        beats, states = self.schedule.beats, self.schedule.states
+        indices = np.concatenate([self.schedule.state_of(beat.line_descents) for beat in beats])
+        return Rendering(self.imaging).lines(
+            np.concatenate([beat.lines for beat in beats]),
+            [Pose(float(descent)) for descent in states],
+            indices[:, None],
+            np.ones((len(indices), 1), np.float32),
+            tell,
+        )
 
     @cached_property
     def _receiver(self) -> Receiver | None:
@@ -149,10 +163,12 @@ class Scan:
             flags=Flag.NOISE_MEASUREMENT,
         )
 
-    def _heartbeat(self, beat: Heartbeat, heads: HeadWriter, *, last: bool) -> Iterator[Message]:
+    def _heartbeat(
+        self, beat: Heartbeat, lines: ComplexArray, heads: HeadWriter, *, last: bool
+    ) -> Iterator[Message]:
         if self.case.navigated:
             yield self._navigate(beat, 0, beat.lines[0], heads)
-        yield self._lines(beat, heads, last=last)
+        yield self._lines(beat, lines, heads, last=last)
         if self.case.navigators == "both":
             yield self._navigate(beat, 1, beat.lines[-1], heads)
         if self.case.waveforms:
@@ -186,9 +202,11 @@ class Scan:
         snr = combined_snr(self._navigator.csm, covariance) * profile
         return np.float32(self.case.navigator_snr / snr.max())
 
-    def _lines(self, beat: Heartbeat, heads: HeadWriter, *, last: bool) -> Acquisitions:
+    def _lines(
+        self, beat: Heartbeat, lines: ComplexArray, heads: HeadWriter, *, last: bool
+    ) -> Acquisitions:
         case, n_echoes = self.case, len(self.case.TE)
-        samples = self._samples(beat)
+        samples = lines.reshape(-1, *lines.shape[2:])
         times = (beat.line_times[:, None] + np.asarray(case.TE)).ravel()
         run = heads.readouts(
             samples + self._noise(len(samples), samples.shape[-1], case.dwell_time),
@@ -205,20 +223,6 @@ class Scan:
                 Flag.LAST_IN_SLICE | Flag.LAST_IN_REPETITION | Flag.LAST_IN_MEASUREMENT
             )
         return run
-
-    def _samples(self, beat: Heartbeat) -> ComplexArray:
-        """Noiseless readouts ``(views * echoes, coils, samples)`` of a heartbeat."""
-        states = self.schedule.state_of(beat.line_descents)
-        lines = [
-            self._kspace(state)[:, :, kz, ky]
-            for state, (kz, ky) in zip(states.tolist(), beat.lines.tolist(), strict=True)
-        ]
-        return np.concatenate(lines)
-
-    def _kspace(self, state: int) -> ComplexArray:
-        if state not in self._kspaces:
-            self._kspaces[state] = self.imaging.kspace(float(self.schedule.states[state]))
-        return self._kspaces[state]
 
     def _noise(
         self, n_readouts: int, n_samples: int, dwell_time: float

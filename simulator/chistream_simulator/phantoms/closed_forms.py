@@ -93,7 +93,7 @@ class ClosedFormPhantom(Phantom):
         fields: Sequence[FieldOf],
     ) -> None:
         water = tissue_values(case)["water"]
-        values = {"water": water, "outside": {**water, "water": 0.0}}
+        values = {"water": water, "outside": {**water, "water": 0.0, "fat": 0.0}}
         values |= {
             name: {**water, **own, "chi": water["chi"] + own["chi"]}
             for name, own in tissues.items()

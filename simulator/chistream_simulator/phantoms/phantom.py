@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chistream.arrays import RealArray
@@ -106,6 +106,11 @@ class Phantom(ABC):
         What is background depends on the region that a person calls local; here it is everything
         outside the grid, and the tissues inside it that give hardly any signal.
         """
+
+    @property
+    def velocities(self) -> Mapping[str, Point]:
+        """Velocity (L, P, S) of what flows in a label at the trigger delay [m/s]."""
+        return {}
 
     @property
     def beam(self) -> PencilBeam:
