@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from chistream_simulator.options.section import Section
 
@@ -11,20 +12,42 @@ class GatingOptions(Section):
     """What the scanner does with heartbeat and breathing."""
 
     views_per_beat: int = Field(10, ge=1, description="Lines in a heartbeat.")
-    trigger_delay: float = Field(0.5, ge=0, description="R peak to first navigator or line [s].")
+    trigger_delay: float = Field(
+        0.5,
+        ge=0,
+        description="R peak to first navigator or line [s]; at an RR interval of 0.9 s diastasis "
+        "lies at 0.60 to 0.81 s.",
+    )
     gating: Literal["window", "paws", "none"] = Field(
         "window",
-        description="A line is repeated until its heartbeat lies in the window around "
-        "end-expiration; phase-ordered windows, the first complete pair of which ends the scan; "
-        "every line is taken `passes` times, whatever the patient does.",
+        description="window: a line is repeated until its heartbeat lies in the window around "
+        "end-expiration; paws: bins of position fill k-space, each in its own order, until "
+        "neighbours have all lines; none: every line is taken `passes` times, whatever the "
+        "patient does.",
     )
-    gating_window: float = Field(5.0, gt=0, description="Full width around end-expiration [mm].")
+    gating_window: float = Field(
+        5.0, gt=0, description="Full width, around end-expiration or of all PAWS bins [mm]."
+    )
+    gating_follows: bool = Field(
+        default=False, description="The window follows the end-expiratory position as it drifts."
+    )
+    paws_bins: int = Field(2, ge=1, le=4, description="Neighbouring bins that make the window.")
     max_navigator_change: float = Field(
         2.0, gt=0, description="Between the navigators before and after a heartbeat [mm]."
     )
+    rr_tolerance: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="RR intervals between triggers farther from rr_interval than this part of it "
+        "are rejected; 0: none.",
+    )
     passes: int = Field(1, ge=1, le=20, description="With gating none: times each line is taken.")
     prospective_tracking: float = Field(
-        0.0, ge=0, le=1.5, description="The slab follows the diaphragm by this factor."
+        0.0,
+        ge=0,
+        le=1.5,
+        description="The slab follows the navigator before the lines, by this factor.",
     )
     navigators: Literal["none", "before", "both"] = "both"
     navigator_fov: float = Field(256.0, gt=0, description="Length of the profile [mm].")
@@ -41,3 +64,9 @@ class GatingOptions(Section):
     def n_navigators(self) -> int:
         """Navigators of each heartbeat."""
         return {"none": 0, "before": 1, "both": 2}[self.navigators]
+
+    @model_validator(mode="after")
+    def _paws_can_see(self) -> Self:
+        if self.gating == "paws" and not self.navigated:
+            raise ValueError("gating 'paws' sorts by navigators, and navigators is 'none'")
+        return self
