@@ -4,6 +4,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import takewhile
 
 from chistream.arrays import RealArray
 from chistream.physics.constants import PPB_PER_PPM
@@ -62,6 +64,9 @@ class Phantom(ABC):
         self.body = body
         self.pools = pools
         self.focus = focus
+        self._n_still = sum(1 for _ in takewhile(lambda part: part.deform is None, parts))
+        # Slab and body are painted in turn, in one pose after the other.
+        self._still = lru_cache(maxsize=2)(self._paint_still)
 
     def scene(
         self, geometry: Geometry, pose: Pose = AT_REST, quantities: Sequence[str] = QUANTITIES
@@ -82,10 +87,14 @@ class Phantom(ABC):
         Scene
             With those quantities.
         """
-        values = self.values_in(pose)
-        outside = values[self.surroundings]
+        still = self._still(geometry, tuple(quantities)).copy()
+        return still.paint(self.parts[self._n_still :], self.values_in(pose), pose)
+
+    def _paint_still(self, geometry: Geometry, quantities: tuple[str, ...]) -> Scene:
+        """Paint the parts before the first one that moves."""
+        outside = self.values[self.surroundings]
         blank = blank_scene(geometry, {name: outside[name] for name in quantities})
-        return blank.paint(self.parts, values, pose)
+        return blank.paint(self.parts[: self._n_still], self.values)
 
     def values_in(self, pose: Pose) -> TissueValues:  # noqa: ARG002
         """Values of the tissues in a pose of the patient: the same in all, unless overridden."""

@@ -7,9 +7,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chistream.arrays import Mask, RealArray
+from chistream.arrays import IntArray, Mask, RealArray
 from chistream.physics.geometry import Geometry
 from chistream_simulator.grids import cropped
+from chistream_simulator.phantoms.partial_volumes import blend, filled_part, mark
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.shapes import Points, Shape
 
@@ -35,7 +36,8 @@ class Part:
     label
         What it is called in the truth; parts may share a label.
     deform
-        Makes the solid of a pose from the one at rest; None: it stays as it is.
+        Makes the solid of a pose from the one at rest. None: neither the solid nor the values of
+        its tissue depend on the pose, and it need be painted once only.
     """
 
     shape: Shape
@@ -110,15 +112,13 @@ class Scene:
         return self
 
     def _paint(self, shape: Shape, values: Mapping[str, float], number: int) -> None:
-        edge = min(self.geometry.voxel_size)
-        block = block_around(self.geometry, shape, margin=edge)
-        distance = shape.signed_distance(block_points(self.geometry, block))
-        cover = np.clip(0.5 - distance * np.float32(1 / edge), 0, 1)
+        block = block_around(self.geometry, shape, margin=_half_diagonal(self.geometry))
+        if any(part.start == part.stop for part in block):
+            return
+        filled = filled_part(_distance_around(self.geometry, block, shape))
         for name, quantity in self.quantities.items():
-            inside = quantity[block]
-            inside += cover * (np.float32(values[name]) - inside)
-        labels = self.labels[block]
-        labels[np.broadcast_to(cover > 0.5, labels.shape)] = number
+            blend(quantity[block], filled, float(values[name]))
+        mark(self.labels[block], filled, number)
 
 
 def blank_scene(geometry: Geometry, surroundings: Mapping[str, float]) -> Scene:
@@ -184,9 +184,15 @@ def block_points(geometry: Geometry, block: Block = WHOLE) -> Points:
         L, P and S [mm] float32, which broadcast to the shape of the block. On a grid along the
         patient's axes each is a line of values, not a volume: painting there costs little.
     """
+    z, y, x = (np.arange(n)[part] for n, part in zip(geometry.shape, block, strict=True))
+    return _points_at(geometry, (z, y, x))
+
+
+def _points_at(geometry: Geometry, indices: tuple[IntArray, IntArray, IntArray]) -> Points:
+    """Patient positions of the voxels with these indices ``(z, y, x)``, also outside the grid."""
     z, y, x = (
-        (np.arange(n)[part] - n // 2) * d
-        for n, d, part in zip(geometry.shape, geometry.voxel_size, block, strict=True)
+        (index - n // 2) * d
+        for index, n, d in zip(indices, geometry.shape, geometry.voxel_size, strict=True)
     )
     steps = (z[:, None, None], y[None, :, None], x[None, None, :])
     axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
@@ -198,6 +204,18 @@ def block_points(geometry: Geometry, block: Block = WHOLE) -> Points:
         for c in range(3)
     )
     return left, posterior, superior
+
+
+def _distance_around(geometry: Geometry, block: Block, shape: Shape) -> RealArray:
+    """Signed distance in a block with one voxel more on every side [mm]."""
+    z, y, x = (np.arange(part.start - 1, part.stop + 1) for part in block)
+    distance = shape.signed_distance(_points_at(geometry, (z, y, x)))
+    full = np.broadcast_to(distance, (z.size, y.size, x.size))
+    return np.ascontiguousarray(full, np.float32)
+
+
+def _half_diagonal(geometry: Geometry) -> float:
+    return float(np.linalg.norm(geometry.voxel_size)) / 2
 
 
 def _extent(n: int, centre: float, reach: float) -> slice:

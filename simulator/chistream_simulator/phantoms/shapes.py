@@ -27,7 +27,10 @@ class Shape(Protocol):
         ...
 
     def signed_distance(self, points: Points) -> RealArray:
-        """Distance to the surface [mm], negative inside; exact near the surface only."""
+        """Distance to the surface [mm], negative inside; exact near the surface only.
+
+        Painting needs no more of it than a surface where it is zero and an even slope there.
+        """
         ...
 
     def reach(self, direction: Point) -> float:
@@ -89,8 +92,7 @@ class Ellipsoid:
 
     def moved(self, by: Point) -> "Ellipsoid":
         """Return the same solid, displaced by a patient vector [mm]."""
-        left, posterior, superior = (c + d for c, d in zip(self.centre, by, strict=True))
-        return replace(self, centre=(left, posterior, superior))
+        return replace(self, centre=displaced(self.centre, by))
 
 
 def cylinder(
@@ -151,3 +153,8 @@ def axes_with(third: Point) -> Axes:
 def point(vector: RealArray) -> Point:
     """Turn an array of three numbers into a point of plain floats."""
     return float(vector[0]), float(vector[1]), float(vector[2])
+
+
+def displaced(place: Point, by: Point) -> Point:
+    """Add two patient vectors (L, P, S) [mm]."""
+    return place[0] + by[0], place[1] + by[1], place[2] + by[2]
