@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 import chistream
+from chistream import replay_options
 from chistream.errors import ChiStreamError
 
 app = typer.Typer(
@@ -217,41 +218,65 @@ def serve(
 def replay(
     raw: RawFiles,
     path: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.h5", help="Returned images.")],
-    to: Annotated[str, typer.Option(metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9002",
-    config: Annotated[str, typer.Option(help="Chain to ask for.")] = "cardiac_qsm",
-    speed: Annotated[str, typer.Option(help="realtime, max, or a factor such as 10.")] = "max",
-    waveforms: Annotated[bool, typer.Option(help="Send the waveforms as well.")] = True,
+    to: replay_options.To = "127.0.0.1:9002",
+    config: replay_options.Config = "cardiac_qsm",
+    config_file: replay_options.ConfigFile = None,
+    nul: replay_options.Nul = True,
+    speed: replay_options.Speed = "max",
+    waveforms: replay_options.Waveforms = True,
+    waveform_order: replay_options.WaveformOrder = "interleaved",
     assignments: Assignments = None,
     group: Group = "dataset",
-    timeout: Annotated[
-        float, typer.Option(help="Longest silence of the server in seconds.")
-    ] = 600.0,
+    repeat: replay_options.Repeat = 1,
+    parallel: replay_options.Parallel = 1,
+    faults: replay_options.Faults = None,
+    fault_seed: replay_options.FaultSeed = 0,
+    trace: replay_options.Trace = None,
+    timeout: replay_options.Timeout = 600.0,
+    verbose: replay_options.Verbose = False,
+    list_faults: replay_options.ListFaults = False,  # noqa: ARG001  (its callback does it)
     list_settings: ListSettings = False,  # noqa: ARG001  (its callback does it)
     as_json: AsJson = False,
 ) -> None:
-    """Play the scanner: stream raw files to a server and keep the images it returns."""
+    """Play the scanner: stream raw files to a server and keep the images it returns.
+
+    Any server of MRD will do: ChiStream, FIRE, Gadgetron. On a terminal a row for each client
+    shows the scan as it goes on, and what the server says comes as lines; elsewhere, only the
+    results do, or with --verbose every image and text as well.
+
+    With --fault, success means that the damage was done and the server ended in order.
+    """
     from chistream.config import parse_assignments
     from chistream_simulator.replay import parse_address
     from chistream_simulator.replay import replay as play
+    from chistream_simulator.replaying.watching import Display
 
     host, port = parse_address(to)
     values = parse_assignments(assignments or [])
-    with _progress(hidden=as_json) as report:
+    with Display(err, verbose=verbose, hidden=as_json) as display:
         result = play(
             raw,
             host=host,
             port=port,
             config=config,
+            config_text=config_file.read_text() if config_file else None,
+            counted_nul=nul,
             settings_json=json.dumps({"parameters": values}) if values else None,
             speed=speed,
-            waveforms=waveforms,
+            waveforms=waveform_order if waveforms else "none",
+            repeat=repeat,
+            parallel=parallel,
+            faults=faults or [],
+            fault_seed=fault_seed,
             out=path,
+            trace=trace,
             group=group,
             timeout=timeout,
-            progress=report,
+            watcher=display,
         )
     _show(result.as_dict(), result.summary(), as_json=as_json)
     if not result.succeeded:
+        _complain(result.failure())
         raise typer.Exit(1)
 
 

@@ -2,19 +2,30 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from chistream.errors import ChiStreamError
 from chistream.stream.files import read_messages
-from chistream.stream.messages import SECONDS_PER_TICK, Acquisitions, Image, Message, Waveform
+from chistream.stream.messages import (
+    SECONDS_PER_TICK,
+    Acquisitions,
+    Heads,
+    Image,
+    Message,
+    Waveform,
+)
+from chistream_simulator.replaying.items import Item, ReplayError, part, split
 
 _TICKS_PER_DAY = round(24 * 3600 / SECONDS_PER_TICK)
 _LONGEST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_TICKS = round(_LONGEST_PAUSE_SECONDS / SECONDS_PER_TICK)
+_SHORTEST_BEAT_TICKS = round(0.1 / SECONDS_PER_TICK)
+
+WAVEFORM_ORDERS = ("interleaved", "first", "none")
 
 
 class Clock(Protocol):
@@ -40,7 +51,7 @@ class SystemClock:
 
 
 def scan_messages(
-    path: str | Path, group: str = "dataset", *, waveforms: bool = True
+    path: str | Path, group: str = "dataset", *, waveforms: str = "interleaved"
 ) -> Iterator[Message]:
     """Read a file in the order a scanner would send it.
 
@@ -51,17 +62,26 @@ def scan_messages(
     group
         HDF5 group of the scan.
     waveforms
-        Whether to give waveforms too.
+        ``interleaved``: each before the first readout that is not earlier, as Gadgetron's client
+        sends them. ``first``: all before the readouts, as python-ismrmrd-server's client does.
+        ``none``: left out.
 
     Yields
     ------
     Message
-        The header, readouts with each waveform before the first readout that is not earlier, then
-        images.
+        The header, readouts with waveforms, then images.
+
+    Raises
+    ------
+    ReplayError
+        If there is no such order.
+    FileFormatError
+        If the file holds no such scan.
     """
-    found = read_messages(path, group, images=False) if waveforms else iter(())
-    pending = (message for message in found if isinstance(message, Waveform))
-    yield from _interleaved(read_messages(path, group, waveforms=False), pending)
+    if waveforms not in WAVEFORM_ORDERS:
+        raise ReplayError(f"waveforms {waveforms!r}: give {', '.join(WAVEFORM_ORDERS)}")
+    messages = read_messages(path, group, waveforms=waveforms != "none")
+    yield from _interleaved(messages) if waveforms == "interleaved" else messages
 
 
 def parse_speed(speed: str | float) -> float:
@@ -69,20 +89,21 @@ def parse_speed(speed: str | float) -> float:
 
     Raises
     ------
-    ChiStreamError
+    ReplayError
         If it is neither ``max`` nor ``realtime`` nor a positive number.
 
     Examples
     --------
-    >>> parse_speed("max"), parse_speed("realtime"), parse_speed("2.5")
-    (inf, 1.0, 2.5)
+    >>> parse_speed("max"), parse_speed("realtime"), parse_speed("x10"), parse_speed("2.5")
+    (inf, 1.0, 10.0, 2.5)
     """
+    words = str(speed).strip().lower()
     try:
-        factor = {"max": float("inf"), "realtime": 1.0}.get(str(speed)) or float(speed)
+        factor = {"max": float("inf"), "realtime": 1.0}.get(words) or float(words.removeprefix("x"))
     except ValueError:
         factor = 0.0
     if not factor > 0:
-        raise ChiStreamError(f"speed {speed!r}: give max, realtime, or a factor such as 10")
+        raise ReplayError(f"speed {speed!r}: give max, realtime, or a factor such as x10")
     return factor
 
 
@@ -98,44 +119,46 @@ class Pacing:
 
     Notes
     -----
-    A pause of more than five seconds in the time stamps takes five: a noise scan is often minutes
-    older than the scan. Readouts out of order are sent at once.
+    The first readout sets the beginning: what comes before it is sent at once. A pause of more than
+    five seconds in the time stamps takes five, since a noise scan is often minutes older than the
+    scan. Readouts out of order are sent at once; stamps that fall back by more than five seconds
+    begin anew. Midnight is no break.
     """
 
     def __init__(self, factor: float, clock: Clock) -> None:
         self.clock = clock
         self._factor = factor
 
-    def paced(self, messages: Iterable[Message], ended: threading.Event) -> Iterator[Message]:
-        """Yield messages, runs of readouts cut by their time stamps, each when it is due.
+    def paced(self, items: Iterable[Item], ended: threading.Event) -> Iterator[Item]:
+        """Yield what is to be sent, runs of readouts cut by their time stamps, each when it is due.
 
         Parameters
         ----------
-        messages
+        items
             What to send.
         ended
             Ends the waiting, and the iteration, when set.
         """
         due, latest = self.clock.now(), None
-        for part in self._parts(messages):
-            ticks = _ticks_of(part)
-            if ticks is not None:
-                pause = 0 if latest is None else max(0, _ticks_from(latest, ticks))
-                due += min(pause * SECONDS_PER_TICK, _LONGEST_PAUSE_SECONDS) / self._factor
-                latest = ticks if latest is None or pause else latest
+        for item in self._parts(items):
+            ticks = _ticks_of(item)
+            if ticks is not None and (latest is not None or isinstance(item, Acquisitions)):
+                step = 0 if latest is None else int(_ticks_from(latest, ticks))
+                due += max(0, min(step, _LONGEST_PAUSE_TICKS)) * SECONDS_PER_TICK / self._factor
+                if latest is None or step > 0 or step < -_LONGEST_PAUSE_TICKS:
+                    latest = ticks
                 self._wait_until(due, ended)
             if ended.is_set():
                 return
-            yield part
+            yield item
 
-    def _parts(self, messages: Iterable[Message]) -> Iterator[Message]:
-        for message in messages:
-            if isinstance(message, Acquisitions) and np.isfinite(self._factor):
-                stamps = message.heads["acquisition_time_stamp"]
-                bounds = [0, *(np.flatnonzero(np.diff(stamps.astype(int))) + 1), len(message)]
-                yield from (_part(message, a, b) for a, b in pairwise(bounds))
+    def _parts(self, items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            if isinstance(item, Acquisitions) and np.isfinite(self._factor):
+                stamps = item.heads["acquisition_time_stamp"]
+                yield from split(item, (np.flatnonzero(np.diff(stamps.astype(int))) + 1).tolist())
             else:
-                yield message
+                yield item
 
     def _wait_until(self, due: float, ended: threading.Event) -> None:
         seconds = due - self.clock.now()
@@ -143,26 +166,68 @@ class Pacing:
             self.clock.wait(seconds, ended)
 
 
-def _interleaved(messages: Iterator[Message], waveforms: Iterator[Waveform]) -> Iterator[Message]:
-    waveform = next(waveforms, None)
+class BeatCounter:
+    """Counts the heartbeats that readouts come from.
+
+    A readout carries the time since the R peak that triggered it. A new heartbeat has begun when
+    that time is shorter than before, or when it has grown by less than the time of day has: with
+    one readout a beat, or missed triggers, it never falls. Readouts that carry none, such as noise,
+    belong to no heartbeat.
+    """
+
+    def __init__(self) -> None:
+        self.n_beats = 0
+        self._last: tuple[int, int] | None = None
+
+    def count(self, heads: Heads) -> None:
+        """Take note of readouts, in the order they are sent.
+
+        Parameters
+        ----------
+        heads
+            Records of ACQUISITION_HEAD ``(n,)``.
+        """
+        since = heads["physiology_time_stamp"][:, 0].astype(int)
+        times = heads["acquisition_time_stamp"].astype(int)[since > 0]
+        since = since[since > 0]
+        if not len(since):
+            return
+        if self._last is None:
+            self.n_beats += 1
+        else:
+            since = np.concatenate([[self._last[0]], since])
+            times = np.concatenate([[self._last[1]], times])
+        later = _ticks_from(times[:-1], times[1:]) - np.diff(since)
+        self.n_beats += int(np.sum((np.diff(since) < 0) | (later > _SHORTEST_BEAT_TICKS)))
+        self._last = int(since[-1]), int(times[-1])
+
+
+def _interleaved(messages: Iterator[Message]) -> Iterator[Message]:
+    # A file gives its waveforms before its readouts: they wait, minutes of an ECG in megabytes.
+    waiting: deque[Waveform] = deque()
     for message in messages:
-        rest = message
-        while isinstance(rest, Acquisitions) and waveform is not None:
-            n_before = _n_before(rest, waveform)
-            if n_before == len(rest):
-                break
-            if n_before:
-                yield _part(rest, 0, n_before)
-            yield waveform
-            rest, waveform = _part(rest, n_before, len(rest)), next(waveforms, None)
-        if isinstance(rest, Image) and waveform is not None:
-            yield waveform
-            yield from waveforms
-            waveform = None
-        yield rest
-    if waveform is not None:
-        yield waveform
-    yield from waveforms
+        match message:
+            case Waveform():
+                waiting.append(message)
+            case Acquisitions():
+                yield from _among(message, waiting)
+            case Image():
+                yield from waiting
+                waiting.clear()
+                yield message
+            case _:
+                yield message
+    yield from waiting
+
+
+def _among(run: Acquisitions, waiting: deque[Waveform]) -> Iterator[Message]:
+    """Cut a run where waveforms are due, and take these off those that wait."""
+    while waiting and (n_before := _n_before(run, waiting[0])) < len(run):
+        if n_before:
+            yield part(run, 0, n_before)
+        yield waiting.popleft()
+        run = part(run, n_before, len(run))
+    yield run
 
 
 def _n_before(run: Acquisitions, waveform: Waveform) -> int:
@@ -172,21 +237,17 @@ def _n_before(run: Acquisitions, waveform: Waveform) -> int:
     return int(later[0]) if len(later) else len(run)
 
 
-def _part(run: Acquisitions, begin: int, end: int) -> Acquisitions:
-    return Acquisitions(run.heads[begin:end], run.samples[begin:end], run.trajectories[begin:end])
-
-
-def _ticks_of(message: Message) -> int | None:
-    match message:
+def _ticks_of(item: Item) -> int | None:
+    match item:
         case Acquisitions():
-            return int(message.heads["acquisition_time_stamp"][0])
+            return int(item.heads["acquisition_time_stamp"][0])
         case Waveform():
-            return int(message.head["time_stamp"])
+            return int(item.head["time_stamp"])
         case _:
             return None
 
 
-def _ticks_from(early: int, late: Any) -> Any:  # noqa: ANN401  (a number or an array of them)
+def _ticks_from(early: Any, late: Any) -> Any:  # noqa: ANN401  (numbers or arrays of them)
     """Count ticks from one time stamp to another, which may lie beyond midnight."""
     half_a_day = _TICKS_PER_DAY // 2
     return (late - early + half_a_day) % _TICKS_PER_DAY - half_a_day

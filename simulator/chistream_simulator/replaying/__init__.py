@@ -1,0 +1,1 @@
+"""The parts of a replay: what is sent when, what is damaged, what came of it, who watches."""
