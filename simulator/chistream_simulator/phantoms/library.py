@@ -10,6 +10,7 @@ from chistream_simulator.phantoms.closed_forms import (
     sphere_phantom,
     vials_phantom,
 )
+from chistream_simulator.phantoms.fibres import FibrePhantom
 from chistream_simulator.phantoms.phantom import Phantom
 
 PHANTOMS: dict[str, Callable[[Case], Phantom]] = {
@@ -18,6 +19,7 @@ PHANTOMS: dict[str, Callable[[Case], Phantom]] = {
     "cylinder": cylinder_phantom,
     "calibration-vials": vials_phantom,
     "chest": ChestPhantom,
+    "fibres": FibrePhantom,
 }
 
 
