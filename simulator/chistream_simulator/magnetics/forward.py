@@ -18,12 +18,14 @@ from chistream_simulator.magnetics.spectra import Band, DipoleFilter
 from chistream_simulator.phantoms.scene import Block
 from chistream_simulator.phantoms.shapes import Point
 
-WIDTH = 1.3
-"""Width of the Gaussian between two levels, relative to the spacing of the coarser one: what the
-coarser cannot represent is below 3e-4 there."""
+WIDTH = 1.5
+"""Width of the Gaussian between two levels, relative to the spacing of the coarser one. At the
+coarser one's Nyquist frequency 1.5e-5 is left, and half way there, which is where the aliases of
+sharp edges land, 6 %: with a width of 1.2 twice as much of them is seen."""
 
-REACH = 4.0
-"""How far the finer level's part of the field reaches, relative to that width."""
+REACH = 3.5
+"""How far the finer level's part of the field reaches, relative to that width. Between 3 and 5
+nothing changes that is not already in the partial volumes, about a ppb beside a lung."""
 
 FAR = 3
 """Voxels of the body grid along an edge of a voxel of the far grid."""
@@ -73,6 +75,9 @@ class SplitField:
     voxel of the body grid. No repetition is felt across S, whatever the direction of B0. Along S
     the body goes on as it ends, from the one end slice gradually to the other's picture, and
     repeats: a trunk that is painted to the ends of the box is endless, and its constant part exact.
+
+    What depends on the grids alone is computed with the first field and kept: for a cardiac slab
+    some 30 MB, or 90 MB more for magnetisations.
 
     Each map should hold averages over its voxels (partial volumes). The average over the coarse
     voxels is undone in the bands that they carry. Where the slab's voxels are the finer, it
@@ -228,4 +233,5 @@ def _continued(chi: RealArray, n: int) -> RealArray:
 def _overlap(start: int, n: int, n_source: int) -> tuple[slice, slice]:
     """Slices, in a part that starts somewhere and in its source, of what they share."""
     first, last = max(start, 0), min(start + n, n_source)
+    last = max(first, last)
     return slice(first - start, last - start), slice(first, last)
