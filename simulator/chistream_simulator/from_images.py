@@ -20,7 +20,7 @@ from chistream_simulator.image_files import MeasuredImages, PhaseScale, read_ima
 from chistream_simulator.overrides import apply_overrides, checked
 from chistream_simulator.readouts import Flag, HeadWriter, set_lines
 from chistream_simulator.receiver import Receiver, coil_covariance, combined_snr
-from chistream_simulator.schedule import START_OF_SCAN
+from chistream_simulator.timing.schedule import START_OF_SCAN
 
 PACE = 5e-3
 """Time between the last echo of a line and the next line [s]; the real TR is not known."""

@@ -1,10 +1,10 @@
-"""Grids made of other grids: finer, cut out, of another length."""
+"""Grids made of other grids: finer, cut out, of another length, turned."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from chistream.arrays import Size
+from chistream.arrays import RealArray, Size
 from chistream.physics.geometry import Geometry
 from chistream_simulator.phantoms.shapes import point
 
@@ -73,3 +73,30 @@ def with_size(geometry: Geometry, axis: int, n: int) -> Geometry:
     sizes = list(geometry.shape)
     sizes[axis] = n
     return replace(geometry, shape=(sizes[0], sizes[1], sizes[2]))
+
+
+def turned(geometry: Geometry, turn: RealArray) -> Geometry:
+    """Turn a grid about the origin of the patient's coordinates.
+
+    Parameters
+    ----------
+    geometry
+        The grid.
+    turn
+        Rotation ``(3, 3)`` of (L, P, S).
+
+    Returns
+    -------
+    Geometry
+        The same voxels, elsewhere.
+    """
+    position, read, phase, slice_ = (
+        point(turn @ np.asarray(vector))
+        for vector in (
+            geometry.position,
+            geometry.read_dir,
+            geometry.phase_dir,
+            geometry.slice_dir,
+        )
+    )
+    return replace(geometry, position=position, read_dir=read, phase_dir=phase, slice_dir=slice_)

@@ -13,7 +13,7 @@ from chistream_simulator.case import Case
 from chistream_simulator.coils import Loop, coil_maps, loops_around
 from chistream_simulator.echo_phases import EchoPhases
 from chistream_simulator.fields import shim_field, shim_terms
-from chistream_simulator.grids import cropped, refined, with_size
+from chistream_simulator.grids import cropped, refined, turned, with_size
 from chistream_simulator.options.slab import turn_matrix
 from chistream_simulator.phantoms.phantom import Phantom
 from chistream_simulator.phantoms.pose import AT_REST, Pose
@@ -91,6 +91,11 @@ class Imaging:
             case.n_coils, phantom.body.centre, (reach[0] + gap, reach[1] + gap)
         )
 
+    @property
+    def magnet_geometry(self) -> Geometry:
+        """Where the reconstructed volume lies in the magnet, as heads and results have it."""
+        return turned(self.geometry, self.case.turn)
+
     def coil_maps(self, geometry: Geometry) -> ComplexArray:
         """Sensitivities ``(coils, z, y, x)`` on a grid; 1 in the middle of the slab."""
         return coil_maps(self.loops, geometry, self.geometry.position)
@@ -116,10 +121,20 @@ class Imaging:
         return refined(cropped(oversampled, block), self.case.object_oversampling)
 
     @cached_property
+    def resting(self) -> ObjectMaps:
+        """What the scanner sees at rest on the grid of the reconstruction."""
+        return self.maps(self.geometry)
+
+    def focus(self, scene: Scene) -> Mask:
+        """Voxels of a scene that the shim and the signal-to-noise ratio refer to."""
+        region: Mask = np.any([scene.where(label) for label in self.phantom.focus], axis=0)
+        return region
+
+    @cached_property
     def shim(self) -> RealArray:
         """Coefficients of the shim, fitted over the phantom's focus at rest [ppm, ppm/mm]."""
         scene, field = self.phantom.scene_with_field(self.geometry)
-        region = np.any([scene.where(label) for label in self.phantom.focus], axis=0)
+        region = self.focus(scene)
         return shim_terms(block_points(self.geometry), field, region, self.case.shim)
 
     def _slab_profile(self, geometry: Geometry) -> RealArray:

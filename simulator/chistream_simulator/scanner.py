@@ -10,14 +10,14 @@ from chistream.stream.messages import Acquisitions, Header, Message, Waveform
 from chistream_simulator.case import Case
 from chistream_simulator.header import ScanDescription, header_xml
 from chistream_simulator.imaging import Imaging
+from chistream_simulator.interference import apply_frequency_offset, frequency_offset
 from chistream_simulator.navigator import NAVIGATOR_DWELL, Navigator
 from chistream_simulator.phantoms.library import make_phantom
-from chistream_simulator.phantoms.pose import Pose
 from chistream_simulator.readouts import Flag, HeadWriter, set_lines
 from chistream_simulator.receiver import Receiver, coil_covariance, combined_snr
 from chistream_simulator.rendering import Progress, Rendering
-from chistream_simulator.schedule import START_OF_SCAN, Heartbeat, Schedule, plan_scan
-from chistream_simulator.waveforms import waveforms_of
+from chistream_simulator.timing.schedule import START_OF_SCAN, Heartbeat, Schedule, plan_scan
+from chistream_simulator.timing.waveforms import Recorder
 
 
 def acquire(case: Case, *, progress: Progress | None = None) -> Iterator[Message]:
@@ -71,43 +71,72 @@ class Scan:
         unit = coil_covariance(case.n_coils, case.noise_correlation, rng)
         if np.isinf(case.snr):
             return 0 * unit
-        geometry = self.imaging.geometry
-        maps = self.imaging.maps(geometry)
-        focus = np.any([maps.scene.where(n) for n in self.imaging.phantom.focus], axis=0)
+        maps = self.imaging.resting
+        focus = self.imaging.focus(maps.scene)
         values = maps.scene.quantities
         decay = np.exp(-case.TE[0] * values["r2star"])
         signal = ((values["water"] + values["fat"]) * decay)[focus]
-        unit_snr = combined_snr(self.imaging.coil_maps(geometry)[:, focus], unit)
+        unit_snr = combined_snr(self.imaging.coil_maps(self.imaging.geometry)[:, focus], unit)
         return unit * float(np.median(signal * unit_snr) / case.snr) ** 2
 
     def messages(self, progress: Progress | None = None) -> Iterator[Message]:
         """Yield the messages of the scan; see `acquire`."""
         tell = progress or _silent
         case = self.case
-        heads = HeadWriter(self.imaging.geometry, case.n_coils, self._centre)
+        kz, ky = self._counters(np.asarray(self.schedule.plan.centre)).tolist()
+        heads = HeadWriter(self.imaging.magnet_geometry, case.n_coils, (kz, ky))
         yield Header(header_xml(self._description))
         if self._receiver is not None and case.noise_readouts:
             yield self._noise_scan(heads, self._receiver)
         lines = self._render(tell)
-        n_beats, start = len(self.schedule.beats), 0
+        n_beats, start, recorded = len(self.schedule.beats), 0, -np.inf
+        if case.waveform_order == "converter":
+            yield from self._waveforms(recorded)
+            recorded = np.inf
         for i, beat in enumerate(self.schedule.beats):
             tell("acquiring", i / n_beats)
             stop = start + len(beat.lines)
             yield from self._heartbeat(beat, lines[start:stop], heads, last=i == n_beats - 1)
             start = stop
+            yield from self._waveforms(recorded, beat.end)
+            recorded = max(recorded, beat.end)
+        yield from self._waveforms(recorded)
         tell("acquiring", 1.0)
 
     def _render(self, tell: Progress) -> ComplexArray:
         """Noiseless samples ``(lines, echoes, coils, samples)`` of all heartbeats."""
-        beats, states = self.schedule.beats, self.schedule.states
-        indices = np.concatenate([self.schedule.state_of(beat.line_descents) for beat in beats])
-        return Rendering(self.imaging).lines(
-            np.concatenate([beat.lines for beat in beats]),
-            [Pose(float(descent)) for descent in states],
-            indices[:, None],
-            np.ones((len(indices), 1), np.float32),
-            tell,
+        case, beats, states = self.case, self.schedule.beats, self.schedule.states
+        places, times, descents, contractions = (
+            np.concatenate([getattr(beat, name) for beat in beats])
+            for name in ("lines", "line_times", "line_descents", "line_contractions")
         )
+        indices, weights = states.mix(descents, contractions)
+        lines = Rendering(self.imaging).lines(places, states.poses, indices, weights, tell)
+        offsets = frequency_offset(times, descents, case)
+        tracked = np.repeat([b.tracked_descent for b in beats], [len(b.lines) for b in beats])
+        for start in range(0, len(lines), case.views_per_beat):  # in parts that cost no memory
+            part = slice(start, start + case.views_per_beat)
+            self._track(lines[part], places[part], tracked[part])
+            apply_frequency_offset(lines[part], offsets[part], self.imaging.phases.train)
+        return lines
+
+    def _track(self, lines: ComplexArray, places: IntArray, descents: RealArray) -> None:
+        """Let the slab follow the diaphragm: what is encoded has moved against it."""
+        if not descents.any():
+            return
+        imaging = self.imaging
+        geometry, encoding = imaging.geometry, imaging.encoding
+        along = np.array(
+            [a[2] for a in (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)]
+        )
+        per_mm = -along / encoding.field_of_view  # cycles for each mm down and each step of k
+        steps = places - np.asarray(self.schedule.plan.centre)
+        turns = descents[:, None] * (
+            (steps @ per_mm[:2])[:, None] + per_mm[2] * encoding.sample_offsets
+        )
+        ramp = np.exp(2j * np.pi * turns).astype(np.complex64)
+        for echo, is_reversed in enumerate(imaging.phases.train.reversed):
+            lines[:, echo] *= (ramp[:, ::-1] if is_reversed else ramp)[:, None]
 
     @cached_property
     def _receiver(self) -> Receiver | None:
@@ -124,10 +153,6 @@ class Scan:
     def _navigator(self) -> Navigator:
         imaging = self.imaging
         return Navigator(self.case, imaging.phantom, imaging.loops, imaging.geometry.position)
-
-    @property
-    def _centre(self) -> tuple[int, int]:
-        return self.case.matrix[0] // 2, self.case.matrix[1] // 2
 
     @property
     def _description(self) -> ScanDescription:
@@ -171,8 +196,6 @@ class Scan:
         yield self._lines(beat, lines, heads, last=last)
         if self.case.navigators == "both":
             yield self._navigate(beat, 1, beat.lines[-1], heads)
-        if self.case.waveforms:
-            yield from self._waveforms(beat, heads)
 
     def _navigate(
         self, beat: Heartbeat, which: int, line: IntArray, heads: HeadWriter
@@ -182,15 +205,15 @@ class Scan:
         run = heads.readouts(
             samples + self._noise(1, samples.shape[-1], NAVIGATOR_DWELL),
             times=START_OF_SCAN + time,
-            since_trigger=time - beat.r_peak,
+            since_trigger=self.schedule.rhythm.since_trigger(time),
             dwell_time=NAVIGATOR_DWELL,
             centre_sample=samples.shape[-1] // 2,
             flags=Flag.NAVIGATION_DATA | Flag.RTFEEDBACK_DATA,
         )
         # A scanner leaves the counters of the neighbouring line on a navigator: only the flags
         # tell the two apart.
-        set_lines(run.heads, line[None], 1)
-        run.heads["read_dir"] = (0.0, 0.0, 1.0)
+        set_lines(run.heads, self._counters(line[None]), 1)
+        run.heads["read_dir"] = self.case.turn[:, 2]
         return run
 
     @cached_property
@@ -211,11 +234,11 @@ class Scan:
         run = heads.readouts(
             samples + self._noise(len(samples), samples.shape[-1], case.dwell_time),
             times=START_OF_SCAN + times,
-            since_trigger=times - beat.r_peak,
+            since_trigger=self.schedule.rhythm.since_trigger(times),
             dwell_time=case.dwell_time,
             centre_sample=self.imaging.encoding.centre_sample,
         )
-        set_lines(run.heads, beat.lines, n_echoes)
+        set_lines(run.heads, self._counters(beat.lines), n_echoes)
         if beat is self.schedule.beats[0]:
             run.heads["flags"][0] = int(Flag.FIRST_IN_SLICE)
         if last:
@@ -231,8 +254,18 @@ class Scan:
             return np.zeros(1, np.float32)
         return self._receiver.noise(n_readouts, n_samples, dwell_time)
 
-    def _waveforms(self, beat: Heartbeat, heads: HeadWriter) -> Iterator[Waveform]:
-        yield from waveforms_of(beat, self.schedule.breathing, self.case, heads.n_written)
+    @cached_property
+    def _recorder(self) -> Recorder:
+        return Recorder(self.case, self.schedule)
+
+    def _waveforms(self, start: float, end: float = np.inf) -> Iterator[Waveform]:
+        if self.case.waveforms:
+            yield from self._recorder.pieces(start, end)
+
+    def _counters(self, places: IntArray) -> IntArray:
+        """Return what heads carry for lines (kz, ky) of the grid."""
+        from_first = self.case.profile == "converter"
+        return self.schedule.plan.counters(places, from_first=from_first)
 
 
 def _silent(what: str, fraction: float) -> None:

@@ -16,6 +16,7 @@ from chistream_simulator.grids import refined
 from chistream_simulator.phantoms.scene import Scene, block_points
 from chistream_simulator.phantoms.shapes import Point
 from chistream_simulator.scanner import Scan
+from chistream_simulator.timing.schedule import Heartbeat
 
 FORMAT = "chistream-truth-1"
 
@@ -268,21 +269,26 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
 def _beats(scan: Scan) -> dict[str, Any]:
     beats = scan.schedule.beats
     middle = np.array([beat.line_descents.mean() for beat in beats])
-    ends = np.array(
-        [
-            (*beat.descents, m, m)[:2] if beat.descents.size < 2 else beat.descents
-            for beat, m in zip(beats, middle, strict=True)
-        ]
-    )
+    ends = np.array([_first_and_last(b, m) for b, m in zip(beats, middle, strict=True)])
     case = scan.case
     shift = np.outer(middle, (0.0, -case.tracking_factor_ap, -case.tracking_factor))
     return {
         "time": np.array([beat.r_peak for beat in beats]),
+        "rr": np.array([beat.rr for beat in beats]),
         "descent_before": ends[:, 0],
         "descent_after": ends[:, 1],
+        "contraction": np.array([beat.line_contractions.mean() for beat in beats]),
         "heart_shift": shift,
         "accepted": np.array([beat.accepted for beat in beats]),
+        "reason": np.array([beat.reason.encode() for beat in beats]),
+        "ectopic": np.array([beat.is_ectopic for beat in beats]),
     }
+
+
+def _first_and_last(beat: Heartbeat, middle: float) -> tuple[float, float]:
+    """Descents at the navigators; of its lines' middle where there is none."""
+    first, last = (*beat.descents.tolist(), middle, middle)[:2]
+    return first, last
 
 
 def _numbers(scan: Scan) -> dict[str, Any]:
@@ -294,8 +300,10 @@ def _numbers(scan: Scan) -> dict[str, Any]:
         "h1_frequency": case.h1_frequency,
         "TE": np.asarray(case.TE),
         "shim": scan.imaging.shim,
-        "states": scan.schedule.states,
-        "efficiency": float(np.mean([beat.accepted for beat in scan.schedule.beats])),
+        "state_descents": np.array([pose.descent for pose in scan.schedule.states.poses]),
+        "state_contractions": np.array([pose.contraction for pose in scan.schedule.states.poses]),
+        "efficiency": scan.schedule.summary()["efficiency"],
+        "duration": scan.schedule.duration,
         "rv_lv_difference": case.rv_lv_difference,
         "hematocrit": case.hematocrit,
         "delta_saturation": case.delta_saturation,
