@@ -1,13 +1,56 @@
 """Blood: how saturation and haematocrit set its susceptibility and its R2*."""
 
+from types import MappingProxyType
+
+from chistream.physics.constants import PPB_PER_PPM
+
 HEME_SUSCEPTIBILITY = 151.054
-"""Susceptibility of deoxygenated haem [ppb ml / umol, SI]."""
+"""Susceptibility of deoxygenated haem at body temperature [ppb ml / umol, SI]."""
 
 HEMES_PER_HEMATOCRIT = 4 * 0.34 / 64450e-6
 """Haem in blood of haematocrit 1: 0.34 g/ml in red cells, 64450 g/mol, four each [umol/ml]."""
 
+CALIBRATIONS = MappingProxyType(
+    {
+        "wen2018": HEMES_PER_HEMATOCRIT * HEME_SUSCEPTIBILITY,
+        "spees2001": 3393.0,
+        "jain2012": 3431.0,
+    }
+)
+"""Susceptibility of deoxygenated less that of oxygenated red cells [ppb, SI], by whose number.
 
-def deoxygenation(delta_chi: float, hematocrit: float) -> float:
+Computed from the magnetic moment of haem, as used by Wen Y, et al. Magn Reson Med.
+2018;79(3):1545-1552, doi:10.1002/mrm.26808; measured, 0.270 ppm cgs, by Spees WM, et al. Magn Reson
+Med. 2001;45(4):533-542, doi:10.1002/mrm.1072; measured, 0.273 ppm cgs, by Jain V, et al. Magn Reson
+Med. 2012;68(3):863-867, doi:10.1002/mrm.23282."""
+
+
+def deoxygenated_chi(hematocrit: float, saturation: float, calibration: str = "wen2018") -> float:
+    """Susceptibility that blood gains by giving off oxygen.
+
+    Parameters
+    ----------
+    hematocrit
+        Volume fraction of red cells.
+    saturation
+        Oxygen saturation, as a fraction.
+    calibration
+        One of `CALIBRATIONS`.
+
+    Returns
+    -------
+    float
+        Above that of fully oxygenated blood [ppm].
+
+    Examples
+    --------
+    >>> round(deoxygenated_chi(0.42, 0.0), 4)
+    1.3387
+    """
+    return CALIBRATIONS[calibration] * hematocrit * (1 - saturation) / PPB_PER_PPM
+
+
+def deoxygenation(delta_chi: float, hematocrit: float, calibration: str = "wen2018") -> float:
     """Find the drop of saturation that makes blood more paramagnetic by this much.
 
     Parameters
@@ -16,6 +59,8 @@ def deoxygenation(delta_chi: float, hematocrit: float) -> float:
         Difference of susceptibility [ppb].
     hematocrit
         Volume fraction of red cells, in (0, 1).
+    calibration
+        One of `CALIBRATIONS`.
 
     Returns
     -------
@@ -33,7 +78,7 @@ def deoxygenation(delta_chi: float, hematocrit: float) -> float:
     >>> round(deoxygenation(90.0, 0.42), 4)
     0.0672
     """
-    return delta_chi / (HEMES_PER_HEMATOCRIT * HEME_SUSCEPTIBILITY * hematocrit)
+    return delta_chi / (CALIBRATIONS[calibration] * hematocrit)
 
 
 def blood_r2star(hematocrit: float, saturation: float, B0: float) -> float:

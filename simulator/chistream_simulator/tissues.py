@@ -1,11 +1,11 @@
 """The table of tissues, and the signal that a spoiled gradient echo gets from each."""
 
 import importlib.resources
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from chistream_simulator.toml import toml_loads
@@ -21,6 +21,7 @@ class Tissue(BaseModel):
 
     chi: float = Field(ge=-100, le=100)
     T1: tuple[float, float]
+    T2: tuple[float, float] | None = None
     T2star: tuple[float, float] | Literal["from saturation"]
     proton_density: float = Field(ge=0)
     fat_fraction: float = Field(0.0, ge=0, le=1)
@@ -32,7 +33,9 @@ class Tissue(BaseModel):
             raise TypeError("R2* of this tissue depends on its saturation, not on the table")
         return _rate(self.T2star, B0)
 
-    def amplitudes(self, B0: float, TR: float, flip_angle: float) -> tuple[float, float]:
+    def amplitudes(
+        self, B0: float, TR: float, flip_angle: float, fat: "Tissue | None" = None
+    ) -> tuple[float, float]:
         """Steady-state signal of a spoiled gradient echo at TE = 0, of water and of fat.
 
         Parameters
@@ -43,6 +46,8 @@ class Tissue(BaseModel):
             Repetition time [s].
         flip_angle
             Excitation angle [degrees].
+        fat
+            The tissue whose T1 fat has in all tissues; None: it has that of this tissue.
 
         Returns
         -------
@@ -54,10 +59,9 @@ class Tissue(BaseModel):
         The steady state is that of an uninterrupted train: the pauses of triggering and the
         inflow of fresh blood are left out.
         """
-        e1 = np.exp(-TR * _rate(self.T1, B0))
-        angle = np.deg2rad(flip_angle)
-        signal = float(self.proton_density * np.sin(angle) * (1 - e1) / (1 - np.cos(angle) * e1))
-        return (1 - self.fat_fraction) * signal, self.fat_fraction * signal
+        water = (1 - self.fat_fraction) * _steady_state(TR * _rate(self.T1, B0), flip_angle)
+        lipid = self.fat_fraction * _steady_state(TR * _rate((fat or self).T1, B0), flip_angle)
+        return self.proton_density * water, self.proton_density * lipid
 
 
 @lru_cache(maxsize=1)
@@ -93,6 +97,12 @@ def tissue_table(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> di
     for name, values in (overrides or {}).items():
         entries.setdefault(name, {}).update(values)
     return {name: Tissue.model_validate(values) for name, values in entries.items()}
+
+
+def _steady_state(relaxations: float, flip_angle: float) -> float:
+    """Signal of unit density after many pulses with TR / T1 relaxations between them."""
+    e1, angle = math.exp(-relaxations), math.radians(flip_angle)
+    return math.sin(angle) * (1 - e1) / (1 - math.cos(angle) * e1)
 
 
 def _rate(times: tuple[float, float], B0: float) -> float:

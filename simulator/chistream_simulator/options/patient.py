@@ -33,7 +33,11 @@ class PatientOptions(Section):
     )
     subcutaneous_fat: float = Field(15.0, ge=0, le=40, description="Thickness [mm]; 0: none.")
     epicardial_fat: float = Field(
-        6.0, ge=0, le=8, description="Thickness on the heart [mm], most in the AV groove; 0: none."
+        6.0,
+        ge=0,
+        le=8,
+        description="Thickness on the right ventricle [mm], more in the grooves; 0: no fat inside "
+        "the chest.",
     )
     fat_spectrum: Literal["hamilton6", "single"] = Field(
         "hamilton6", description="Six peaks, or the main one alone at -3.4 ppm."
@@ -47,17 +51,23 @@ class PatientOptions(Section):
         0.0, ge=0, le=40, description="Its width in the wall [mm]; 0: none."
     )
     infarct_segment: int = Field(8, ge=1, le=17, description="AHA segment.")
+    infarct_extent: float = Field(
+        0.75, gt=0, le=1, description="Part of the wall's thickness, from the inner surface on."
+    )
     infarct_chi: float = Field(
         0.15, ge=-1, le=3, description="Above myocardium [ppm]: 0.15 (1 mM iron) to 1."
     )
     infarct_t2star: float = Field(
-        0.012, gt=0, lt=0.2, description="[s]; shorter, or in oedema longer, than myocardium's."
+        0.012,
+        gt=0,
+        lt=0.2,
+        description="[s] at the scan's field; shorter, or in oedema longer, than myocardium's.",
     )
     liver_iron: float = Field(
-        0.0, ge=0, le=5, description="Susceptibility added to the liver [ppm]."
+        0.0, ge=0, le=5, description="Susceptibility that iron adds to the liver [ppm]; R2* rises."
     )
     heart_iron: float = Field(
-        0.0, ge=0, le=3, description="Susceptibility added to the myocardium [ppm]."
+        0.0, ge=0, le=3, description="Susceptibility that iron adds to the heart [ppm]; R2* rises."
     )
     liver_fat: float = Field(0.0, ge=0, le=0.5, description="Fat fraction of the liver.")
 

@@ -8,10 +8,11 @@ from functools import lru_cache
 from itertools import takewhile
 
 from chistream.arrays import RealArray
-from chistream.physics.constants import PPB_PER_PPM
 from chistream.physics.geometry import Geometry
-from chistream_simulator.blood import blood_r2star
+from chistream_simulator.blood import blood_r2star, deoxygenated_chi, deoxygenation
 from chistream_simulator.case import Case
+from chistream_simulator.circulation import chamber_saturations
+from chistream_simulator.disease import diseased
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Part, Scene, TissueValues, blank_scene
 from chistream_simulator.phantoms.shapes import Point, Shape
@@ -116,6 +117,10 @@ class Phantom(ABC):
         outside the grid, and the tissues inside it that give hardly any signal.
         """
 
+    def extras(self, geometry: Geometry) -> dict[str, RealArray]:  # noqa: ARG002
+        """Maps ``(..., z, y, x)`` that only this kind of phantom has, for the truth, by name."""
+        return {}
+
     @property
     def velocities(self) -> Mapping[str, Point]:
         """Velocity (L, P, S) of what flows in a label at the trigger delay [m/s]."""
@@ -128,32 +133,44 @@ class Phantom(ABC):
 
 
 def tissue_values(case: Case) -> dict[str, dict[str, float]]:
-    """Look up what the scan sees of each tissue.
+    """Look up what the scan sees of each tissue of the patient, with its diseases.
 
     Parameters
     ----------
     case
-        Field strength, sequence, blood and overrides.
+        Field strength, sequence, blood, diseases and overrides.
 
     Returns
     -------
     dict
         ``chi`` [ppm], ``water``, ``fat`` and ``r2star`` [1/s], by tissue. ``blood`` of the table
-        comes twice, as ``arterial_blood`` and as ``venous_blood``.
+        comes as ``arterial_blood``, as mixed ``venous_blood``, and once for each chamber and
+        vessel: ``blood_RV`` and so on.
     """
-    table = tissue_table(case.tissues)
-    blood = table.pop("blood")
-    values = {name: _seen(tissue, case, tissue.r2star(case.B0)) for name, tissue in table.items()}
-    for name, drop in (("arterial_blood", 0.0), ("venous_blood", case.delta_saturation)):
-        saturation = case.arterial_saturation - drop
-        r2star = blood_r2star(case.hematocrit, saturation, case.B0)
-        values[name] = _seen(blood, case, r2star)
-        fresh = blood.proton_density * math.sin(math.radians(case.flip_angle))
-        values[name]["water"] += case.inflow * (fresh - values[name]["water"])
-    values["venous_blood"]["chi"] += case.rv_lv_difference / PPB_PER_PPM
+    table = diseased(tissue_table(case.tissues), case)
+    blood, fat = table.pop("blood"), table["fat"]
+    values = {
+        name: _seen(tissue, case, fat, tissue.chi, tissue.r2star(case.B0))
+        for name, tissue in table.items()
+    }
+    arterial = case.arterial_saturation
+    drop = deoxygenation(case.rv_lv_difference, case.hematocrit, case.blood_calibration)
+    saturations = {"arterial_blood": arterial, "venous_blood": arterial - drop}
+    saturations |= {f"blood_{label}": s for label, s in chamber_saturations(case).items()}
+    for name, saturation in saturations.items():
+        values[name] = _blood_seen(blood, case, fat, saturation)
     return values
 
 
-def _seen(tissue: Tissue, case: Case, r2star: float) -> dict[str, float]:
-    water, fat = tissue.amplitudes(case.B0, case.TR, case.flip_angle)
-    return {"chi": tissue.chi, "water": water, "fat": fat, "r2star": r2star}
+def _blood_seen(blood: Tissue, case: Case, fat: Tissue, saturation: float) -> dict[str, float]:
+    chi = deoxygenated_chi(case.hematocrit, saturation, case.blood_calibration)
+    r2star = blood_r2star(case.hematocrit, saturation, case.B0)
+    seen = _seen(blood, case, fat, blood.chi + chi, r2star)
+    fresh = blood.proton_density * math.sin(math.radians(case.flip_angle))
+    seen["water"] += case.inflow * (fresh - seen["water"])
+    return seen
+
+
+def _seen(tissue: Tissue, case: Case, fat: Tissue, chi: float, r2star: float) -> dict[str, float]:
+    water, lipid = tissue.amplitudes(case.B0, case.TR, case.flip_angle, fat)
+    return {"chi": chi, "water": water, "fat": lipid, "r2star": r2star}
