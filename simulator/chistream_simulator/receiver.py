@@ -6,6 +6,88 @@ import numpy as np
 import scipy.fft
 
 from chistream.arrays import ComplexArray, RealArray
+from chistream_simulator.case import Case
+from chistream_simulator.coils import Loop, mutual_resistance
+from chistream_simulator.phantoms.shapes import Shape
+
+OWN_LOSSES = 0.25
+"""Losses of a loop of 60 mm at 64 MHz, in copper and electronics, relative to those in a chest
+20 mm beneath it: unloaded and loaded quality differ by a factor of five."""
+
+_REFERENCE_RADIUS = 60.0
+_REFERENCE_FREQUENCY = 64e6
+_LOADED = 0.35
+"""Resistance that such a chest induces, relative to the fifth power of the radius."""
+
+
+def unit_covariance(
+    case: Case, loops: list[Loop], body: Shape, rng: np.random.Generator
+) -> ComplexArray:
+    """Find the noise covariance of a case's array, of mean variance 1.
+
+    Parameters
+    ----------
+    case
+        Model of the noise, frequency.
+    loops
+        The array.
+    body
+        What conducts in it.
+    rng
+        For what differs from channel to channel.
+
+    Returns
+    -------
+    ComplexArray
+        Hermitian, positive definite ``(coils, coils)``.
+    """
+    if case.noise_model == "exponential":
+        return coil_covariance(len(loops), case.noise_correlation, rng)
+    return array_covariance(loops, body, case.h1_frequency, rng)
+
+
+def array_covariance(
+    loops: list[Loop], body: Shape, h1_frequency: float, rng: np.random.Generator
+) -> ComplexArray:
+    r"""Find the noise covariance of loops around a body, of mean variance 1.
+
+    .. math:: \Psi_{jk} = g_j g_k \, e^{i (\varphi_j - \varphi_k)}
+              \left( R_{jk} + \delta_{jk} r_j \right)
+
+    Currents in the body are heard by several loops, R; copper and electronics make noise of their
+    own, r, which counts for less the higher the frequency and the larger the loop.
+
+    Parameters
+    ----------
+    loops
+        The array, with the phases of its channels.
+    body
+        What conducts.
+    h1_frequency
+        [Hz].
+    rng
+        For the gains g, which differ by some 20 %.
+
+    Returns
+    -------
+    ComplexArray
+        Hermitian, positive definite ``(coils, coils)``.
+
+    References
+    ----------
+    .. [1] Roemer PB, et al. The NMR phased array. Magn Reson Med. 1990;16(2):192-225.
+       doi:10.1002/mrm.1910160203
+    """
+    radii = np.array([loop.radius for loop in loops])
+    # Copper's resistance goes with length and the root of frequency, the body's with the cube of
+    # the radius and the square of frequency.
+    own = OWN_LOSSES * _LOADED * radii**3 * _REFERENCE_RADIUS**2
+    own *= (_REFERENCE_FREQUENCY / h1_frequency) ** 1.5
+    factors = _gains(len(loops), rng) * np.exp(1j * np.array([loop.phase for loop in loops]))
+    covariance = mutual_resistance(loops, body) + np.diag(own)
+    covariance = covariance * np.outer(factors, factors.conj())
+    result: ComplexArray = covariance / np.mean(covariance.diagonal().real)
+    return result
 
 
 def coil_covariance(n_coils: int, correlation: float, rng: np.random.Generator) -> ComplexArray:
@@ -27,8 +109,7 @@ def coil_covariance(n_coils: int, correlation: float, rng: np.random.Generator) 
     ComplexArray
         Hermitian, positive definite ``(coils, coils)``.
     """
-    gains = 1 + 0.2 * np.clip(rng.standard_normal(n_coils), -2, 2)
-    gains /= np.sqrt(np.mean(gains**2))
+    gains = _gains(n_coils, rng)
     steps = np.subtract.outer(np.arange(n_coils), np.arange(n_coils))
     phase = np.exp(1j * rng.uniform(-np.pi, np.pi) * steps)
     return np.asarray(
@@ -55,6 +136,13 @@ def combined_snr(csm: ComplexArray, covariance: ComplexArray) -> RealArray:
     power = np.einsum("cn,cn->n", flat.conj(), np.linalg.solve(covariance, flat)).real
     # A complex sample has its variance in two parts; the image's real part has half of it.
     result: RealArray = np.sqrt(2 * power).reshape(csm.shape[1:])
+    return result
+
+
+def _gains(n_coils: int, rng: np.random.Generator) -> RealArray:
+    """Gains that differ by some 20 %, of mean square 1."""
+    gains = 1 + 0.2 * np.clip(rng.standard_normal(n_coils), -2, 2)
+    result: RealArray = gains / np.sqrt(np.mean(gains**2))
     return result
 
 

@@ -1,5 +1,7 @@
 """The magnet and the receivers."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from chistream.physics.constants import field_strength
@@ -11,7 +13,14 @@ class ReceiverOptions(Section):
 
     h1_frequency: float = Field(123.2e6, gt=1e7, lt=5e8, description="Of protons [Hz].")
     n_coils: int = Field(8, ge=1, le=128, description="Loops; one alone is a body coil.")
-    noise_correlation: float = Field(0.3, ge=0, lt=1, description="Between neighbouring coils.")
+    noise_model: Literal["loops", "exponential"] = Field(
+        "loops",
+        description="Correlation of coils: by the currents that their loops share in the body; or "
+        "falling off with their distance in the list, whatever their place.",
+    )
+    noise_correlation: float = Field(
+        0.3, ge=0, lt=1, description="Of neighbours in the list, with noise_model exponential."
+    )
     snr: float = Field(
         30.0,
         gt=0,
