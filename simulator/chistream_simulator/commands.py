@@ -45,11 +45,10 @@ def simulate(
         If there is no such preset or value, or values contradict each other.
     """
     scan = Scan(load_preset(preset, seed=seed, overrides=overrides))
-    # The truth first: the field at rest is then at hand when the first lines are acquired.
-    write_truth(truth_path(out), make_truth(scan))
     with MessageWriter(out) as writer:
         for message in scan.messages(progress):
             writer.write(message)
+    write_truth(truth_path(out), make_truth(scan))
     return out
 
 

@@ -10,12 +10,12 @@ from chistream.stream.messages import Acquisitions, Header, Message, Waveform
 from chistream_simulator.case import Case
 from chistream_simulator.header import ScanDescription, header_xml
 from chistream_simulator.imaging import Imaging
-from chistream_simulator.interference import apply_frequency_offset, frequency_offset
 from chistream_simulator.navigator import NAVIGATOR_DWELL, Navigator
 from chistream_simulator.phantoms.library import make_phantom
 from chistream_simulator.readouts import Flag, HeadWriter, set_lines
 from chistream_simulator.receiver import Receiver, coil_covariance, combined_snr
-from chistream_simulator.rendering import Progress, Rendering
+from chistream_simulator.rendering import Progress
+from chistream_simulator.scan_lines import scan_lines
 from chistream_simulator.timing.schedule import START_OF_SCAN, Heartbeat, Schedule, plan_scan
 from chistream_simulator.timing.waveforms import Recorder
 
@@ -52,6 +52,15 @@ class Scan:
     case
         What to scan, and how.
 
+    Attributes
+    ----------
+    schedule
+        What happens when.
+    imaging
+        What there is to see.
+    spiked
+        Which readouts ``(lines, echoes)`` were hit by an RF spike; known after `messages`.
+
     Raises
     ------
     SettingsError
@@ -62,6 +71,7 @@ class Scan:
         self.case = case
         self.schedule: Schedule = plan_scan(case)
         self.imaging = Imaging(case, make_phantom(case))
+        self.spiked: Mask = np.zeros((0, len(case.TE)), dtype=bool)
 
     @cached_property
     def noise_covariance(self) -> ComplexArray:
@@ -88,7 +98,9 @@ class Scan:
         yield Header(header_xml(self._description))
         if self._receiver is not None and case.noise_readouts:
             yield self._noise_scan(heads, self._receiver)
-        lines = self._render(tell)
+        lines, self.spiked = scan_lines(
+            case, self.imaging, self.schedule, self.noise_covariance, tell
+        )
         n_beats, start, recorded = len(self.schedule.beats), 0, -np.inf
         if case.waveform_order == "converter":
             yield from self._waveforms(recorded)
@@ -102,41 +114,6 @@ class Scan:
             recorded = max(recorded, beat.end)
         yield from self._waveforms(recorded)
         tell("acquiring", 1.0)
-
-    def _render(self, tell: Progress) -> ComplexArray:
-        """Noiseless samples ``(lines, echoes, coils, samples)`` of all heartbeats."""
-        case, beats, states = self.case, self.schedule.beats, self.schedule.states
-        places, times, descents, contractions = (
-            np.concatenate([getattr(beat, name) for beat in beats])
-            for name in ("lines", "line_times", "line_descents", "line_contractions")
-        )
-        indices, weights = states.mix(descents, contractions)
-        lines = Rendering(self.imaging).lines(places, states.poses, indices, weights, tell)
-        offsets = frequency_offset(times, descents, case)
-        tracked = np.repeat([b.tracked_descent for b in beats], [len(b.lines) for b in beats])
-        for start in range(0, len(lines), case.views_per_beat):  # in parts that cost no memory
-            part = slice(start, start + case.views_per_beat)
-            self._track(lines[part], places[part], tracked[part])
-            apply_frequency_offset(lines[part], offsets[part], self.imaging.phases.train)
-        return lines
-
-    def _track(self, lines: ComplexArray, places: IntArray, descents: RealArray) -> None:
-        """Let the slab follow the diaphragm: what is encoded has moved against it."""
-        if not descents.any():
-            return
-        imaging = self.imaging
-        geometry, encoding = imaging.geometry, imaging.encoding
-        along = np.array(
-            [a[2] for a in (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)]
-        )
-        per_mm = -along / encoding.field_of_view  # cycles for each mm down and each step of k
-        steps = places - np.asarray(self.schedule.plan.centre)
-        turns = descents[:, None] * (
-            (steps @ per_mm[:2])[:, None] + per_mm[2] * encoding.sample_offsets
-        )
-        ramp = np.exp(2j * np.pi * turns).astype(np.complex64)
-        for echo, is_reversed in enumerate(imaging.phases.train.reversed):
-            lines[:, echo] *= (ramp[:, ::-1] if is_reversed else ramp)[:, None]
 
     @cached_property
     def _receiver(self) -> Receiver | None:

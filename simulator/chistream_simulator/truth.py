@@ -12,7 +12,7 @@ from chistream.arrays import ComplexArray, Mask, RealArray, Size
 from chistream.errors import FileFormatError
 from chistream.physics.constants import ppm_to_hz
 from chistream.physics.geometry import Geometry
-from chistream_simulator.grids import refined
+from chistream_simulator.grids import refined, turned
 from chistream_simulator.phantoms.scene import Scene, block_points
 from chistream_simulator.phantoms.shapes import Point
 from chistream_simulator.scanner import Scan
@@ -54,7 +54,9 @@ class Truth:
     r2star
         ``(z, y, x)`` [1/s].
     amplitude
-        Signal at TE = 0 before the coils, with the slab's profile ``(z, y, x)``.
+        Signal of water and fat at TE = 0 before the coils, with the slab's profile ``(z, y, x)``.
+    fat_fraction
+        Part of that signal that is fat's ``(z, y, x)``; 0 where there is none.
     phase_offset
         Phase at TE = 0 ``(z, y, x)`` [rad].
     masks
@@ -64,12 +66,15 @@ class Truth:
         Coil sensitivities ``(coils, z, y, x)``.
     noise_covariance
         Of complex imaging samples ``(coils, coils)``.
+    extras
+        What only some phantoms have, such as a ``chi_tensor`` ``(6, z, y, x)`` [ppm].
     rois
         A sphere well inside each pool.
     beats
-        For each heartbeat: ``time`` [s since midnight], ``descent_before`` and ``descent_after``
-        of the diaphragm [mm] (its mean over the lines where there are no navigators),
-        ``heart_shift`` (L, P, S) [mm] at its middle, ``accepted``.
+        For each heartbeat: ``time`` of its R peak and ``rr`` to the next [s], ``descent_before``
+        and ``descent_after`` of the diaphragm [mm] (its mean over the lines where there are no
+        navigators), ``heart_shift`` (L, P, S) [mm] in the patient and ``contraction`` at its middle,
+        ``accepted``, ``reason`` if not, ``ectopic``.
     numbers
         h1_frequency [Hz], TE [s], rv_lv_difference [ppb], hematocrit, delta_saturation, seed, ...
     """
@@ -81,13 +86,20 @@ class Truth:
     local_field: RealArray
     r2star: RealArray
     amplitude: RealArray
+    fat_fraction: RealArray
     phase_offset: RealArray
     masks: dict[str, Mask]
     csm: ComplexArray
     noise_covariance: ComplexArray
+    extras: dict[str, RealArray] = field(default_factory=dict)
     rois: dict[str, SphereRoi] = field(default_factory=dict)
     beats: dict[str, Any] = field(default_factory=dict)
     numbers: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def T2star(self) -> RealArray:
+        """``(z, y, x)`` [s]."""
+        return 1 / self.r2star
 
     @property
     def TE(self) -> RealArray:
@@ -95,7 +107,16 @@ class Truth:
         return np.asarray(self.numbers["TE"])
 
 
-_MAPS = ("chi", "total_field", "frequency", "local_field", "r2star", "amplitude", "phase_offset")
+_MAPS = (
+    "chi",
+    "total_field",
+    "frequency",
+    "local_field",
+    "r2star",
+    "amplitude",
+    "fat_fraction",
+    "phase_offset",
+)
 
 
 def truth_path(raw: Path) -> Path:
@@ -122,23 +143,31 @@ def make_truth(scan: Scan) -> Truth:
     maps = imaging.maps(fine)
     values = maps.scene.quantities
     shape = fine.shape
+    fat = block_mean(values["fat"], factors)
+    amplitude = fat + block_mean(values["water"], factors)
     total = block_mean(maps.field, factors)
     labels = {name: maps.scene.where(name) for name in maps.scene.names}
     masks = {name: block_mean(where, factors) > 0.5 for name, where in labels.items()}
     masks["signal"] = _signal_mask(scan, maps.scene, factors)
     return Truth(
-        geometry=imaging.geometry,
+        geometry=imaging.magnet_geometry,
         chi=block_mean(values["chi"], factors),
         total_field=total,
         frequency=np.asarray(ppm_to_hz(total, case.h1_frequency), np.float32),
         local_field=block_mean(imaging.phantom.local_field(fine), factors),
         r2star=block_mean(values["r2star"], factors),
-        amplitude=block_mean(values["water"] + values["fat"], factors),
+        amplitude=amplitude,
+        fat_fraction=fat / np.maximum(amplitude, np.finfo(np.float32).tiny),
         phase_offset=block_mean(np.broadcast_to(maps.phase_offset, shape), factors),
         masks=masks,
         csm=imaging.coil_maps(imaging.geometry),
         noise_covariance=scan.noise_covariance,
-        rois={n: sphere_inside(labels[n], fine) for n in imaging.phantom.pools if labels[n].any()},
+        rois={
+            name: sphere_inside(labels[name], turned(fine, case.turn))
+            for name in imaging.phantom.pools
+            if name in labels and labels[name].any()
+        },
+        extras=imaging.phantom.extras(imaging.geometry),
         beats=_beats(scan),
         numbers=_numbers(scan),
     )
@@ -204,12 +233,14 @@ def write_truth(path: Path, truth: Truth) -> None:
         file.attrs["format"] = FORMAT
         for name in ("shape", "voxel_size", "position", "read_dir", "phase_dir", "slice_dir"):
             file.attrs[name] = getattr(truth.geometry, name)
-        for name in (*_MAPS, "csm", "noise_covariance"):
+        for name in (*_MAPS, "T2star", "csm", "noise_covariance"):
             file[name] = getattr(truth, name)
         for name, mask in truth.masks.items():
             file[f"masks/{name}"] = mask
         for name, roi in truth.rois.items():
             file[f"rois/{name}"] = (*roi.centre, roi.radius)
+        for name, values in truth.extras.items():
+            file[f"extras/{name}"] = values
         for group in ("beats", "numbers"):
             for name, value in getattr(truth, group).items():
                 file[f"{group}/{name}"] = value
@@ -249,6 +280,7 @@ def _read(file: h5py.File) -> Truth:
         geometry=_read_geometry(file),
         **arrays,
         masks={name: values[()] for name, values in file["masks"].items()},
+        extras={name: values[()] for name, values in file.get("extras", {}).items()},
         rois={name: SphereRoi((a, b, c), radius) for name, (a, b, c, radius) in rois.items()},
         beats={name: values[()] for name, values in file.get("beats", {}).items()},
         numbers={name: _plain(values[()]) for name, values in file.get("numbers", {}).items()},
@@ -302,6 +334,7 @@ def _numbers(scan: Scan) -> dict[str, Any]:
         "shim": scan.imaging.shim,
         "state_descents": np.array([pose.descent for pose in scan.schedule.states.poses]),
         "state_contractions": np.array([pose.contraction for pose in scan.schedule.states.poses]),
+        "spiked": scan.spiked,
         "efficiency": scan.schedule.summary()["efficiency"],
         "duration": scan.schedule.duration,
         "rv_lv_difference": case.rv_lv_difference,
