@@ -13,7 +13,7 @@ class GatingOptions(Section):
 
     views_per_beat: int = Field(10, ge=1, description="Lines in a heartbeat.")
     trigger_delay: float = Field(
-        0.5,
+        0.57,
         ge=0,
         description="R peak to first navigator or line [s]; at an RR interval of 0.9 s diastasis "
         "lies at 0.60 to 0.81 s.",

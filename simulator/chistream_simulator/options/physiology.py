@@ -49,6 +49,6 @@ class PhysiologyOptions(Section):
     waveforms: bool = Field(default=False, description="ECG and RESP beside the readouts.")
     waveform_order: Literal["interleaved", "converter"] = Field(
         "interleaved",
-        description="Between the readouts of their time; or all before the first readout, as they "
-        "come from a converted file, where they lie apart.",
+        description="Between the readouts of their time; or apart from them, all together, as a "
+        "converted file has them.",
     )

@@ -1,6 +1,7 @@
 """When the heart beats, how far it is contracted at any time, and which beats are triggers."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -97,36 +98,34 @@ class Rhythm:
 
         Notes
         -----
-        An early beat starts from where the ventricles are: the larger of what is left of the
-        last contraction and what the new one has reached.
+        Each beat starts from where the last one has left the ventricles: after the kick, or, before
+        an early beat, which has none, perhaps half filled.
         """
         beat = np.clip(np.searchsorted(self.peaks, times, side="right") - 1, 0, len(self.peaks) - 2)
-        level = self._stroke(times, beat)
-        last = self._stroke(times, np.maximum(beat - 1, 0))
-        # A kick ends with its beat: the new contraction takes over from it.
-        kick = self._kick(times, beat)
-        strokes: RealArray = np.maximum(level, last)
-        return np.where(strokes > 0, strokes, kick)
+        return self._level(times - self.peaks[beat], beat, self._starts[beat])
 
-    def _stroke(self, times: RealArray, beat: IntArray) -> RealArray:
+    @cached_property
+    def _starts(self) -> RealArray:
+        """Contraction ``(n,)`` at the beginning of each beat."""
+        beats = np.arange(len(self.peaks) - 2)
+        left = self._level(np.diff(self.peaks)[:-1], beats, np.full(len(beats), -ATRIAL_KICK))
+        return np.concatenate([[-ATRIAL_KICK], left])
+
+    def _level(self, since: RealArray, beat: IntArray, start: RealArray) -> RealArray:
+        """Contraction at times since the R peaks of some beats, which began with a start."""
         rr = self.peaks[beat + 1] - self.peaks[beat]
-        since = times - self.peaks[beat]
-        start, end = ejection_start(rr), end_systole(rr)
-        emptying = np.sin(0.5 * np.pi * np.clip((since - start) / (end - start), 0, 1)) ** 2
+        # The heart does not know when it will beat next: the last interval sets its systole.
+        last = np.maximum(beat, 1)
+        rate = self.peaks[last] - self.peaks[last - 1]
+        begin, end = ejection_start(rate), end_systole(rate)
+        emptied = np.sin(0.5 * np.pi * np.clip((since - begin) / (end - begin), 0, 1)) ** 2
         filled = np.clip((since - end - ISOVOLUMIC_RELAXATION) / RAPID_FILLING, 0, 1)
-        stroke: RealArray = emptying * np.cos(0.5 * np.pi * filled) ** 2
         # The squared cosine of a right angle is not quite 0.
-        return np.where(filled < 1, stroke, 0.0)
-
-    def _kick(self, times: RealArray, beat: IntArray) -> RealArray:
-        before = self.peaks[beat + 1] - times
-        rising = np.clip(1 - before / ATRIAL_SYSTOLE, 0, 1)
-        since = times - self.peaks[beat]
-        falling = np.clip(1 - since / 0.05, 0, 1) * (beat > 0)
-        kick: RealArray = -ATRIAL_KICK * np.maximum(
-            np.sin(0.5 * np.pi * rising) ** 2, np.sin(0.5 * np.pi * falling) ** 2
-        )
-        return kick
+        left = np.where(filled < 1, np.cos(0.5 * np.pi * filled) ** 2, 0.0)
+        kicked = np.clip(1 - (rr - since) / ATRIAL_SYSTOLE, 0, 1) * ~self.ectopic[beat + 1]
+        kick = ATRIAL_KICK * np.sin(0.5 * np.pi * kicked) ** 2
+        level: RealArray = left * (start + (1 - start) * emptied) - kick
+        return level
 
 
 def make_rhythm(

@@ -55,7 +55,9 @@ class Heartbeat:
         Why the scanner rejects it: ``window``, ``change`` (between the navigators), ``rr``
         (irregular heartbeat), ``repeated``; empty if it does not.
     is_ectopic
-        Whether the R peak is that of an ectopic beat.
+        Whether an ectopic beat triggers it, or comes before its data end.
+    end
+        End of its data [s].
     """
 
     r_peak: float
@@ -70,6 +72,7 @@ class Heartbeat:
     tracked_descent: float
     reason: str
     is_ectopic: bool
+    end: float
 
     @property
     def accepted(self) -> bool:
@@ -260,7 +263,8 @@ def _heartbeat(
         descents=trial.readings,
         tracked_descent=tracked,
         reason=reason,
-        is_ectopic=bool(rhythm.ectopic[trial.peak]),
+        is_ectopic=bool(rhythm.ectopic[trial.peak : np.searchsorted(peaks, trial.end)].any()),
+        end=trial.end,
     )
 
 

@@ -30,7 +30,7 @@ _ECG_NOISE = 8.0
 _LEADS = np.array(
     [
         # P, Q, R, S, T
-        [0.10, -0.05, 0.80, -0.20, 0.25],
+        [0.10, -0.05, 0.70, -0.40, 0.20],
         [0.15, -0.10, 1.00, -0.15, 0.30],
         [0.05, -0.05, 0.45, -0.35, 0.15],
         [0.08, 0.00, 0.30, -0.90, 0.35],
@@ -68,7 +68,8 @@ class Recorder:
         ------
         Waveform
             ECG (id 0) and RESP (id 2) in turns, by time; ``scan_counter`` is that of the last
-            readout before the piece is complete. The last channel is the trigger.
+            readout before the piece is complete. The last channel is the trigger: of an ECG the R
+            peaks that were seen, of the belt the starts of breaths.
         """
         duration = self._schedule.duration
         n_pieces = int(np.ceil(duration / PIECE))
@@ -80,8 +81,7 @@ class Recorder:
 
     def _ecg(self, begin: float, complete: float) -> Waveform:
         times = _sample_times(begin, complete, ECG_STEP)
-        waves = self._waves(times)
-        leads = _LEADS @ waves
+        leads = _LEADS @ self._waves(times)
         rng = np.random.default_rng([self._case.seed, 5, round(begin / PIECE)])
         noise = _ECG_NOISE * rng.standard_normal(leads.shape)
         trigger = _marks(times, ECG_STEP, self._schedule.rhythm.triggers)
@@ -100,11 +100,11 @@ class Recorder:
         rhythm = self._schedule.rhythm
         peaks = rhythm.peaks
         last = np.clip(np.searchsorted(peaks, times, side="right") - 1, 0, len(peaks) - 2)
-        after = _beat_waves(
-            times - peaks[last], peaks[last + 1] - peaks[last], rhythm.ectopic[last]
-        )
         rr = peaks[last + 1] - peaks[last]
-        return after + _beat_waves(times - peaks[last + 1], rr, rhythm.ectopic[last + 1])
+        this, following = (
+            _beat_waves(times - peaks[i], rr, rhythm.ectopic[i]) for i in (last, last + 1)
+        )
+        return this + following
 
     def _waveform(
         self,
