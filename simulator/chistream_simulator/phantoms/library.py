@@ -12,6 +12,7 @@ from chistream_simulator.phantoms.closed_forms import (
 )
 from chistream_simulator.phantoms.fibres import FibrePhantom
 from chistream_simulator.phantoms.phantom import Phantom
+from chistream_simulator.phantoms.plaque import PlaquePhantom
 
 PHANTOMS: dict[str, Callable[[Case], Phantom]] = {
     "sphere": sphere_phantom,
@@ -19,6 +20,7 @@ PHANTOMS: dict[str, Callable[[Case], Phantom]] = {
     "cylinder": cylinder_phantom,
     "calibration-vials": vials_phantom,
     "chest": ChestPhantom,
+    "plaque": PlaquePhantom,
     "fibres": FibrePhantom,
 }
 
