@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 from scipy.ndimage import map_coordinates
+from scipy.special import j0, k0
 from tests.benchmarks.forward_model import (
     CENTRE,
     CHEST,
@@ -25,6 +27,7 @@ from chistream_simulator.magnetics.closed_forms import sphere_field, unit_vector
 from chistream_simulator.magnetics.forward import SplitField
 from chistream_simulator.magnetics.grids import with_margin
 from chistream_simulator.magnetics.interpolation import ORDER, Resampling
+from chistream_simulator.magnetics.spectra import _truncation
 from chistream_simulator.phantoms.scene import block_points
 from chistream_simulator.phantoms.shapes import Ellipsoid, Point
 
@@ -106,13 +109,37 @@ def test_a_trunk_without_end_is_endless(b0_direction: Point) -> None:
     np.testing.assert_allclose(found[inside], expected, atol=0.004)
 
 
-def test_a_source_far_from_the_target_acts_on_it() -> None:
-    ball = Ellipsoid((80.0, 30.0, -60.0), (20.0, 20.0, 20.0))
+@pytest.mark.parametrize(
+    ("distance", "tolerance"), [(35.0, 0.008), (50.0, 0.005), (70.0, 0.0025), (180.0, 0.003)]
+)
+def test_a_source_outside_the_target_acts_on_it(distance: float, tolerance: float) -> None:
+    direction = unit_vector((0.8, 0.3, -0.6))
     target = SMALL.geometry((-60.0, 0.0, 0.0))
-    split = SplitField(target, (50.0, 0.0, -90.0), (110.0, 60.0, -30.0), b0_direction=TILTED)
-    found = split_field([(ball, 9.0)], split)
-    expected = sphere_field(block_points(target), ball.centre, 20.0, 9.0, b0_direction=TILTED)
-    np.testing.assert_allclose(found, expected, atol=0.005 * np.abs(expected).max())
+    left, posterior, superior = target.position + distance * direction
+    ball = Ellipsoid((left, posterior, superior), (14.0, 14.0, 14.0))
+    low, high = ((left + side, posterior + side, superior + side) for side in (-20.0, 20.0))
+    found = split_field([(ball, 9.0)], SplitField(target, low, high, b0_direction=TILTED))
+    expected = sphere_field(block_points(target), ball.centre, 14.0, 9.0, b0_direction=TILTED)
+    away = clear_of(ball, target, 5.0)
+    error = np.abs(found - expected)[away].max() / np.abs(expected)[away].max()
+    assert error < tolerance
+
+
+@pytest.mark.parametrize(("q", "kappa"), [(0.7, 0.3), (4.0, 1.5), (9.0, 0.05), (3.0, 6.0)])
+def test_a_potential_cut_off_at_a_radius_has_the_transform_of_its_integral(
+    q: float, kappa: float
+) -> None:
+    across, along = np.full((1, 1), q / 5) / (2 * np.pi), np.full((1, 1), kappa / 5) / (2 * np.pi)
+    integral = quad(lambda r: r * k0(kappa * r) * j0(q * r), 0, 1)[0]
+    found = _truncation(along, across, radius=5.0)
+    np.testing.assert_allclose(found, (q**2 + kappa**2) * integral, rtol=1e-5)
+
+
+def test_the_potential_of_endless_lines_is_cut_off_where_it_vanishes() -> None:
+    across = np.full((1, 1), 4.0 / 5) / (2 * np.pi)
+    integral = quad(lambda r: -r * np.log(r) * j0(4.0 * r), 0, 1)[0]
+    found = _truncation(np.zeros((1, 1)), across, radius=5.0)
+    np.testing.assert_allclose(found, 16.0 * integral, rtol=1e-5)
 
 
 def test_a_coarse_target_gets_the_field_at_its_points() -> None:
