@@ -39,8 +39,8 @@ def scan_lines(
     Returns
     -------
     lines
-        Samples ``(lines, echoes, coils, samples)`` complex64 in the order of time, of all heartbeats
-        one after the other.
+        Samples ``(lines, echoes, coils, samples)`` complex64, heartbeat by heartbeat, samples in
+        the order of time.
     spiked
         Which readouts an RF spike has hit ``(lines, echoes)``.
     """
@@ -60,7 +60,7 @@ def scan_lines(
     spiked = np.zeros(lines.shape[:2], dtype=bool)
     for start in range(0, len(lines), _LINES_AT_ONCE):  # in parts that cost no memory
         part = slice(start, start + _LINES_AT_ONCE)
-        _track(lines[part], places[part] - schedule.plan.centre, tracked[part], imaging)
+        _track(lines[part], places[part] - np.asarray(schedule.plan.centre), tracked[part], imaging)
         apply_frequency_offset(lines[part], offsets[part], imaging.phases.train)
         readouts = lines[part].reshape(-1, *lines.shape[2:])
         if zipper is not None:

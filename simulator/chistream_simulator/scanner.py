@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from chistream.arrays import ComplexArray, IntArray, RealArray
+from chistream.arrays import ComplexArray, IntArray, Mask, RealArray
 from chistream.stream.messages import Acquisitions, Header, Message, Waveform
 from chistream_simulator.case import Case
 from chistream_simulator.header import ScanDescription, header_xml

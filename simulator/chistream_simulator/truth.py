@@ -73,8 +73,8 @@ class Truth:
     beats
         For each heartbeat: ``time`` of its R peak and ``rr`` to the next [s], ``descent_before``
         and ``descent_after`` of the diaphragm [mm] (its mean over the lines where there are no
-        navigators), ``heart_shift`` (L, P, S) [mm] in the patient and ``contraction`` at its middle,
-        ``accepted``, ``reason`` if not, ``ectopic``.
+        navigators), ``heart_shift`` (L, P, S) [mm] in the patient and ``contraction`` at its
+        middle, ``accepted``, ``reason`` if not, ``ectopic``.
     numbers
         h1_frequency [Hz], TE [s], rv_lv_difference [ppb], hematocrit, delta_saturation, seed, ...
     """
@@ -95,11 +95,6 @@ class Truth:
     rois: dict[str, SphereRoi] = field(default_factory=dict)
     beats: dict[str, Any] = field(default_factory=dict)
     numbers: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def T2star(self) -> RealArray:
-        """``(z, y, x)`` [s]."""
-        return 1 / self.r2star
 
     @property
     def TE(self) -> RealArray:
@@ -233,8 +228,9 @@ def write_truth(path: Path, truth: Truth) -> None:
         file.attrs["format"] = FORMAT
         for name in ("shape", "voxel_size", "position", "read_dir", "phase_dir", "slice_dir"):
             file.attrs[name] = getattr(truth.geometry, name)
-        for name in (*_MAPS, "T2star", "csm", "noise_covariance"):
+        for name in (*_MAPS, "csm", "noise_covariance"):
             file[name] = getattr(truth, name)
+        file["T2star"] = 1 / truth.r2star  # [s], for readers who think in times
         for name, mask in truth.masks.items():
             file[f"masks/{name}"] = mask
         for name, roi in truth.rois.items():
