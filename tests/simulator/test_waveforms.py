@@ -45,7 +45,7 @@ def test_pieces_alternate_and_follow_each_other_without_a_gap() -> None:
         times, _ = joined(waveforms, kind)
         np.testing.assert_allclose(np.diff(times), 1e-6 * step, atol=2.6e-3)
         assert times[0] == 0
-        assert times[-1] == pytest.approx(schedule.duration, abs=2e-2)
+        assert times[-1] == pytest.approx(schedule.duration, abs=1.5e-6 * step)
 
 
 def test_the_last_channel_marks_the_r_peaks_that_were_seen() -> None:
