@@ -106,6 +106,8 @@ class Clients:
                 counted_nul=shared.counted_nul,
             )
             self._running[scan.session] = exchange
+            if self._is_stopped:
+                exchange.stop()  # it began between the stop of the others and now
             try:
                 exchange.run(connection, items)
             finally:

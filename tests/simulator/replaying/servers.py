@@ -52,9 +52,11 @@ def image(value: int) -> Image:
     return Image(head, "<ismrmrdMeta></ismrmrdMeta>", np.full((1, 2, 3, 4), value, np.uint16))
 
 
-def write_scan(path: Path, *messages: Message, group: str = "dataset") -> Path:
+def write_scan(
+    path: Path, *messages: Message, group: str = "dataset", xml: str = "<ismrmrdHeader/>"
+) -> Path:
     with MessageWriter(path, group) as writer:
-        writer.write(Header("<ismrmrdHeader/>"))
+        writer.write(Header(xml))
         for message in messages:
             writer.write(message)
     return path

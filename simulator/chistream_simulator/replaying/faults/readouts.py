@@ -121,7 +121,7 @@ class Garbage(MessageFault):
             if hit is None:
                 yield item
             elif self.how == "flip":
-                yield Damage(number, readout, f"{self.name}: {self.bits} bits flipped")
+                yield Damage(number, readout, f"{self.name}: {_counted(self.bits)} flipped")
                 yield self._flipped(wire_bytes(hit), rng)
             else:
                 n_bytes = len(wire_bytes(hit))
@@ -186,3 +186,7 @@ def _other_size(size: int, rng: np.random.Generator) -> int:
     """Choose a size between 1 and twice the right one, but not that."""
     others = [n for n in range(1, min(2 * size, _LARGEST_SIZE) + 1) if n != size]
     return int(rng.choice(others))
+
+
+def _counted(bits: int) -> str:
+    return "1 bit" if bits == 1 else f"{bits} bits"
