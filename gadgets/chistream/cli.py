@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -75,9 +75,20 @@ def _settings(asked: bool) -> None:
     if asked:
         from chistream.config import describe_settings
 
-        rows = (f"{name} = {default}\n    {text}" for name, default, text in describe_settings())
-        out.print("\n".join(rows), highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit
+        _list_and_exit(describe_settings())
+
+
+def _case_settings(asked: bool) -> None:
+    if asked:
+        from chistream_simulator.case import describe_case
+
+        _list_and_exit(describe_case())
+
+
+def _list_and_exit(settings: Iterable[tuple[str, str, str]]) -> None:
+    rows = (f"{name} = {default}\n    {text}" for name, default, text in settings)
+    out.print("\n".join(rows), highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit
 
 
 ListSettings = Annotated[
@@ -133,7 +144,9 @@ def simulate(
             help="With --from-images: MAGNITUDE PHASE (4D NIfTI), or one .npz or .mat array.",
         ),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Which scan; see --list-presets.")] = "demo",
+    preset: Annotated[
+        str, typer.Option(help="Which scan: a name of --list-presets, or your own FILE.toml.")
+    ] = "demo",
     seed: Seed = None,
     assignments: Assignments = None,
     from_images: Annotated[
@@ -145,6 +158,18 @@ def simulate(
     list_presets: Annotated[
         bool, typer.Option("--list-presets", help="List the presets and end.")
     ] = False,
+    show_preset: Annotated[
+        bool, typer.Option("--show-preset", help="Print the preset's file, to copy and change.")
+    ] = False,
+    list_case: Annotated[  # noqa: ARG001  (its callback does it)
+        bool,
+        typer.Option(
+            "--list-settings",
+            callback=_case_settings,
+            is_eager=True,
+            help="List what --set and preset files can set.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the raw data of a simulated scan, OUT.h5, and its truth, OUT.truth.h5.
@@ -154,11 +179,15 @@ def simulate(
     instead; --set then says what the images do not, such as field_strength or voxel_size.
     """
     from chistream.config import parse_assignments
-    from chistream_simulator import commands
+    from chistream_simulator import case, commands
 
     if list_presets:
         rows = commands.preset_summaries()
         _show(rows, "\n".join(f"{name:20} {text}" for name, text in rows.items()), as_json=as_json)
+        return
+    if show_preset:
+        text = case.preset_text(preset)
+        _show({"preset": preset, "toml": text}, text, as_json=as_json)
         return
     if path is None:
         raise typer.BadParameter("name the file to write: chistream simulate OUT.h5")

@@ -1,8 +1,10 @@
 """What is simulated: one flat schema for presets, files and ``--set``, made of its sections."""
 
 import importlib.resources
+import json
 from collections.abc import Mapping
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -19,7 +21,7 @@ from chistream_simulator.options.receiver import ReceiverOptions
 from chistream_simulator.options.sequence import SequenceOptions
 from chistream_simulator.options.slab import SlabOptions
 from chistream_simulator.overrides import apply_overrides, checked
-from chistream_simulator.toml import toml_loads
+from chistream_simulator.toml import TomlError, toml_loads
 
 Phantom = Literal[
     "sphere", "cylinder", "ellipsoid", "calibration-vials", "chest", "plaque", "fibres", "head"
@@ -39,7 +41,7 @@ class Case(
 ):
     """A phantom, a scanner and a patient who breathes. Anything per axis is ``(z, y, x)``."""
 
-    phantom: Phantom = "chest"
+    phantom: Phantom = Field("chest", description="What lies in the scanner.")
     seed: int = Field(20250101, ge=0, description="Same seed, same file.")
     profile: Literal["converter", "plain"] = Field(
         "converter",
@@ -89,6 +91,26 @@ def _check_diaphragm(case: Case) -> None:
         raise ValueError(f"navigators {case.navigators!r}: a {case.phantom} has no diaphragm")
 
 
+def describe_case() -> list[tuple[str, str, str]]:
+    """Describe everything that can be set.
+
+    Returns
+    -------
+    list of tuple
+        Name, default as TOML would have it, and what it means, section by section.
+    """
+    return [
+        (name, _as_toml(field.get_default(call_default_factory=True)), field.description or "")
+        for name, field in Case.model_fields.items()
+    ]
+
+
+def _as_toml(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, bool | str):
+        return json.dumps(value)
+    return "none" if value is None else str(value).replace("(", "[").replace(")", "]")
+
+
 def preset_names() -> list[str]:
     """Return the names of the presets that come with the simulator, sorted."""
     folder = importlib.resources.files(__package__).joinpath("presets")
@@ -101,7 +123,7 @@ def preset_text(name: str) -> str:
     Parameters
     ----------
     name
-        One of `preset_names`.
+        One of `preset_names`, or the path of a file that ends in ``.toml``.
 
     Returns
     -------
@@ -111,10 +133,18 @@ def preset_text(name: str) -> str:
     Raises
     ------
     SettingsError
-        If there is no such preset.
+        If there is no such preset or file.
     """
+    if name.endswith(".toml"):
+        try:
+            return Path(name).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"the preset {name} cannot be read: {error}") from error
     if name not in preset_names():
-        raise SettingsError(f"no preset {name!r}; there are: {', '.join(preset_names())}")
+        raise SettingsError(
+            f"no preset {name!r}; there are: {', '.join(preset_names())}, or name a file that ends "
+            "in .toml"
+        )
     file = importlib.resources.files(__package__) / "presets" / f"{name}.toml"
     return file.read_text("utf-8")
 
@@ -127,7 +157,7 @@ def load_preset(
     Parameters
     ----------
     name
-        One of `preset_names`.
+        One of `preset_names`, or the path of a file that ends in ``.toml``.
     seed
         Replaces the preset's seed.
     overrides
@@ -149,7 +179,10 @@ def load_preset(
     >>> load_preset("tiny", overrides={"snr": "50"}).snr
     50.0
     """
-    values = toml_loads(preset_text(name))
+    try:
+        values = toml_loads(preset_text(name))
+    except TomlError as error:
+        raise SettingsError(f"the preset {name} is no TOML: {error}") from error
     if seed is not None:
         values["seed"] = seed
     return checked(Case, apply_overrides(values, overrides or {}))

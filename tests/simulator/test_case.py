@@ -1,16 +1,37 @@
 """Presets and settings: what is accepted, and what a person is told when it is not."""
 
+from pathlib import Path
+
 import pytest
 
 from chistream.errors import SettingsError
-from chistream_simulator.case import Case, load_preset, preset_names, preset_text
+from chistream_simulator.case import (
+    Case,
+    describe_case,
+    load_preset,
+    preset_names,
+    preset_text,
+)
 from chistream_simulator.commands import preset_summaries
 from chistream_simulator.overrides import checked
 
 
 def test_all_presets_load_and_explain_themselves() -> None:
     names = preset_names()
-    expected = {"demo", "tiny", "sphere", "cylinder", "calibration-phantom", "cardiac-3t-nav"}
+    expected = {
+        "brain-3t",
+        "calibration-phantom",
+        "cardiac-1p5t-nav",
+        "cardiac-3t-bipolar",
+        "cardiac-3t-nav",
+        "cardiac-accelerated",
+        "carotid-plaque",
+        "cylinder",
+        "demo",
+        "liver-iron",
+        "sphere",
+        "tiny",
+    }
     assert expected <= set(names)
     for name in names:
         assert load_preset(name).matrix
@@ -55,7 +76,7 @@ def test_a_seed_and_values_replace_those_of_a_preset() -> None:
         ({"hematocrit": "0.15", "rv_lv_difference": "500"}, "lower than arterial_saturation"),
         ({"phantom": "sphere"}, "a sphere has no diaphragm"),
         ({"tissues.liver.chi": "'much'"}, "chi"),
-        ({"tissues.spleen.chi": "0.1"}, "T1"),
+        ({"tissues.pancreas.chi": "0.1"}, "T1"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_name(overrides: dict[str, str], reason: str) -> None:
@@ -66,6 +87,26 @@ def test_what_cannot_be_is_refused_with_its_name(overrides: dict[str, str], reas
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"no preset 'hart'; there are: .*cylinder"):
         preset_text("hart")
+
+
+def test_a_copied_preset_is_a_preset_of_ones_own(tmp_path: Path) -> None:
+    own = tmp_path / "ours.toml"
+    own.write_text(preset_text("tiny").replace("snr = 50.0", "snr = 12.5"))
+    assert load_preset(str(own)).snr == 12.5
+    own.write_text("snr: 5")
+    with pytest.raises(SettingsError, match=r"ours\.toml is no TOML: "):
+        load_preset(str(own))
+    with pytest.raises(SettingsError, match=r"theirs\.toml cannot be read: .*No such file"):
+        load_preset(str(tmp_path / "theirs.toml"))
+
+
+def test_every_setting_is_described_with_a_default_that_can_be_set() -> None:
+    described = describe_case()
+    assert {name for name, _, _ in described} == set(Case.model_fields)
+    assert all(len(text) >= 3 for _, _, text in described)
+    for name, default, _ in described:
+        if default != "none":
+            assert load_preset("demo", overrides={name: default}).TE
 
 
 def test_saturation_follows_from_susceptibility_and_haematocrit() -> None:

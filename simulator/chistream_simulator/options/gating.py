@@ -49,7 +49,9 @@ class GatingOptions(Section):
         le=1.5,
         description="The slab follows the navigator before the lines, by this factor.",
     )
-    navigators: Literal["none", "before", "both"] = "both"
+    navigators: Literal["none", "before", "both"] = Field(
+        "both", description="Pencil beams before, or before and after, the lines of a heartbeat."
+    )
     navigator_fov: float = Field(256.0, gt=0, description="Length of the profile [mm].")
     navigator_samples: int = Field(256, ge=16, description="Without oversampling.")
     navigator_duration: float = Field(0.02, gt=0, description="[s]")

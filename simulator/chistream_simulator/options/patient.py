@@ -16,7 +16,9 @@ class PatientOptions(Section):
         250.0, ge=0, le=500, description="Mixed venous less arterial blood, without shunt [ppb]."
     )
     hematocrit: float = Field(0.42, gt=0.1, lt=0.7, description="Volume of red cells.")
-    arterial_saturation: float = Field(0.97, gt=0.5, le=1)
+    arterial_saturation: float = Field(
+        0.97, gt=0.5, le=1, description="Oxygen saturation of arterial blood."
+    )
     blood_calibration: Literal["wen2018", "spees2001", "jain2012"] = Field(
         "wen2018", description="Susceptibility of deoxygenated blood."
     )
@@ -43,7 +45,7 @@ class PatientOptions(Section):
         "hamilton6", description="Six peaks, or the main one alone at -3.4 ppm."
     )
     stomach_air: bool = Field(default=True, description="Gas under the left dome.")
-    ribs: bool = True
+    ribs: bool = Field(default=True, description="Bone with marrow around the lungs.")
     tissues: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Values of the tissue table, such as tissues.liver.chi."
     )

@@ -28,9 +28,11 @@ class ReceiverOptions(Section):
         description="Combined first echo, its median; inf: no noise.",
     )
     noise_readouts: int = Field(32, ge=0, description="0: no noise scan.")
-    noise_samples: int = Field(256, ge=1)
+    noise_samples: int = Field(256, ge=1, description="Of each noise readout.")
     noise_dwell_time: float = Field(7.8e-6, gt=0, description="[s]")
-    noise_bandwidth_ratio: float = Field(0.793, gt=2 / 3, le=1)
+    noise_bandwidth_ratio: float = Field(
+        0.793, gt=2 / 3, le=1, description="Of the receiver's filter to the sampled bandwidth."
+    )
 
     @property
     def B0(self) -> float:

@@ -17,12 +17,19 @@ class SequenceOptions(Section):
     TR: float = Field(15e-3, gt=0, lt=1, description="Repetition time [s].")
     flip_angle: float = Field(15.0, gt=0, le=90, description="Excitation [degrees].")
     dwell_time: float = Field(5e-6, gt=0, description="Between oversampled samples [s].")
-    readout_oversampling: int = Field(2, ge=1, le=4)
+    readout_oversampling: int = Field(
+        2, ge=1, le=4, description="Encoded over reconstructed field of view."
+    )
     readout: Literal["flyback", "bipolar"] = Field(
         "flyback", description="Echoes all of one polarity, or of alternating ones."
     )
     flow_compensated: bool = Field(
         default=False, description="Whether velocity along the readout leaves no phase."
+    )
+    vendor_gating: bool = Field(
+        default=False,
+        description="With profile converter: heads carry the diaphragm's position [0.1 mm] in "
+        "user_int[0], and in user_int[1] whether the scanner keeps the heartbeat.",
     )
     max_gradient: float = Field(40e-3, gt=0, description="Of the readout axis [T/m].")
     max_slew: float = Field(150.0, gt=0, description="Of the readout axis [T/m/s].")
