@@ -11,6 +11,7 @@ from chistream_simulator.phantoms.closed_forms import (
     vials_phantom,
 )
 from chistream_simulator.phantoms.fibres import FibrePhantom
+from chistream_simulator.phantoms.head import HeadPhantom
 from chistream_simulator.phantoms.phantom import Phantom
 from chistream_simulator.phantoms.plaque import PlaquePhantom
 
@@ -22,6 +23,7 @@ PHANTOMS: dict[str, Callable[[Case], Phantom]] = {
     "chest": ChestPhantom,
     "plaque": PlaquePhantom,
     "fibres": FibrePhantom,
+    "head": HeadPhantom,
 }
 
 
