@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 from xml.etree.ElementTree import ParseError
 
 from defusedxml import DefusedXmlException, ElementTree
@@ -96,7 +96,7 @@ class Display:
         self._is_live = console.is_terminal and not hidden
         self._rows: dict[int, TaskID] = {}
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TextColumn("{task.fields[state]}"),
             BarColumn(bar_width=20),
             TextColumn("{task.completed:.0f}/{task.total:.0f} readouts"),
@@ -127,8 +127,9 @@ class Display:
         """Take note that a session is connected."""
         if scan.client in self._rows:
             self._progress.remove_task(self._rows[scan.client])
-        self._rows[scan.client] = self._progress.add_task(_name(scan), total=scan.n_total)
-        self._show(scan, "sending")
+        self._rows[scan.client] = self._progress.add_task(
+            _name(scan), total=scan.n_total, **_fields(scan, "sending")
+        )
 
     def sent(self, scan: ScanResult) -> None:
         """Take note of what has left."""
@@ -154,10 +155,7 @@ class Display:
         self._progress.update(
             self._rows[scan.client],
             completed=scan.n_readouts,
-            state=state,
-            beats=scan.beats.n_beats,
-            images=scan.n_images,
-            texts=len(scan.texts),
+            **_fields(scan, state),
         )
 
     def _write(self, scan: ScanResult, seconds: float, words: str) -> None:
@@ -176,6 +174,15 @@ class _Rate(ProgressColumn):
         """Draw the speed of a row."""
         speed = task.finished_speed or task.speed
         return RichText("" if speed is None else f"{speed:.0f}/s", justify="right")
+
+
+def _fields(scan: ScanResult, state: str) -> dict[str, Any]:
+    return {
+        "state": state,
+        "beats": scan.beats.n_beats,
+        "images": scan.n_images,
+        "texts": len(scan.texts),
+    }
 
 
 def _name(scan: ScanResult) -> str:
