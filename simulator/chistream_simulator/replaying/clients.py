@@ -1,7 +1,7 @@
 """Clients that play their sessions, one after the other and several at once."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 
@@ -70,7 +70,8 @@ class Clients:
         with ThreadPoolExecutor(max(1, len(plan))) as threads:
             clients = [threads.submit(self._play_in_turn, sessions) for sessions in plan]
             try:
-                for client in clients:
+                done, _ = wait(clients, return_when=FIRST_EXCEPTION)
+                for client in done:
                     client.result()
             except BaseException:
                 # Also Ctrl-C: nothing may go on behind the back of the person who stopped it.

@@ -188,7 +188,9 @@ class ScanResult:
 
     def summary(self) -> str:
         """Return the result as lines for people."""
-        line = f"{self.path}: {self.n_readouts} readouts in {self.total:.2f} s, "
+        who = str(self.path) if self.group == "dataset" else f"{self.session} {self.path}"
+        beats = f" of {self.beats.n_beats} heartbeats" if self.beats.n_beats else ""
+        line = f"{who}: {self.n_readouts} readouts{beats} in {self.total:.2f} s, "
         line += f"{self.n_images} images"
         if self.first_image is not None and self.last_image is not None:
             line += f", the first {self.first_image:.2f} s and the last {self.last_image:.2f} s"

@@ -39,6 +39,8 @@ from chistream.stream.messages import (
     new_head,
 )
 from chistream_simulator.replay import ReplayError, ReplayResult, parse_address, replay
+from chistream_simulator.replaying.clients import Clients
+from chistream_simulator.replaying.hdf5 import ImageFile, held_open
 from chistream_simulator.replaying.results import ScanResult
 from chistream_simulator.replaying.watching import Silence
 
@@ -207,15 +209,22 @@ def test_each_client_sends_each_file_as_often_as_asked_and_all_images_are_kept(
         assert kept.pixels[0, 0, 0, 0] == scanned.n_readouts
 
 
-def test_clients_are_served_at_the_same_time(serve: Serve, scan: Path) -> None:
+def test_clients_are_served_at_the_same_time(serve: Serve, tmp_path: Path) -> None:
     together = threading.Barrier(3, timeout=PATIENCE)
+    run = readouts([300, 304, 700])
+    run.heads["physiology_time_stamp"][:, 0] = [200, 204, 200]
+    path = write_scan(tmp_path / "heart.h5", run)
 
     def script(session: Session) -> None:
         session.hear()
         together.wait()
         session.say(Close())
 
-    assert replay([scan], port=serve(script).port, parallel=3).succeeded
+    result = replay([path], port=serve(script).port, parallel=3)
+    assert result.succeeded
+    for line, number in zip(result.summary().splitlines(), "123", strict=True):
+        assert line.startswith(f"{number} {path}: 3 readouts of 2 heartbeats in ")
+    assert [s["heartbeats"] for s in result.as_dict()["scans"]] == [2, 2, 2]
 
 
 def test_a_session_that_fails_takes_no_other_with_it(
@@ -257,6 +266,31 @@ def test_who_stops_the_replay_stops_every_session(serve: Serve, scan: Path) -> N
         replay([scan], port=serve(script).port, repeat=2, parallel=2, watcher=Interrupting())
 
 
+def test_a_session_that_begins_while_all_are_stopped_is_stopped_too(
+    serve: Serve, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped, begin = threading.Event(), ImageFile.begin
+    server = serve(lambda session: session.hear(None))
+
+    def stop_the_others_meanwhile(file: ImageFile, group: str) -> None:
+        begin(file, group)
+        if group.startswith("1"):
+            raise KeyboardInterrupt
+        assert stopped.wait(PATIENCE)
+
+    class NoticingClients(Clients):
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "_is_stopped" and value:
+                stopped.set()
+
+    monkeypatch.setattr(ImageFile, "begin", stop_the_others_meanwhile)
+    monkeypatch.setattr("chistream_simulator.replay.Clients", NoticingClients)
+    with pytest.raises(KeyboardInterrupt):
+        replay([scan], port=server.port, parallel=2)
+    assert all(session.heard == [] for session in server.sessions)
+
+
 @pytest.mark.parametrize("values", [{"repeat": 0}, {"parallel": 0}])
 def test_no_session_at_all_is_refused(scan: Path, values: dict[str, int]) -> None:
     with pytest.raises(ReplayError, match="at least 1"):
@@ -265,6 +299,18 @@ def test_no_session_at_all_is_refused(scan: Path, values: dict[str, int]) -> Non
 
 def test_no_files_are_no_scans() -> None:
     assert replay([]) == ReplayResult(())
+
+
+def test_one_file_may_be_read_several_times_at_once_and_ended_in_any_order(tmp_path: Path) -> None:
+    stamps = list(range(600))
+    path = write_scan(tmp_path / "a.h5", waveform(3), readouts(stamps))
+    with held_open([path], "dataset"):
+        for _ in range(20):
+            early, late = (read_messages(path, block=64) for _ in range(2))
+            first = [next(early), next(early), next(early), next(late), next(late)]
+            assert len(first) == 5
+            assert sum(len(m) for m in early if isinstance(m, Acquisitions)) == 600 - 64
+            assert sum(len(m) for m in late if isinstance(m, Acquisitions)) == 600
 
 
 # -- files that are no scans ------------------------------------------------------------------
@@ -318,6 +364,19 @@ def test_a_replay_that_cannot_begin_leaves_the_images_of_an_earlier_one(
 # -- servers that do not do their part --------------------------------------------------------
 
 
+@pytest.fixture
+def large_scan(tmp_path: Path) -> Path:
+    """105 MB, more than sockets hold."""
+    n, n_samples = 400, 4096
+    heads = np.repeat(
+        np.array([new_head(ACQUISITION_HEAD, number_of_samples=n_samples, active_channels=8)]), n
+    )
+    samples = np.zeros((n, 8, n_samples), np.complex64)
+    return write_scan(
+        tmp_path / "large.h5", Acquisitions(heads, samples, np.zeros((n, n_samples, 0), "f4"))
+    )
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -341,6 +400,7 @@ def test_a_warning_is_a_success(serve: Serve, scan: Path) -> None:
     result = replay([scan], port=serve(answer_with(Text("WARNING  late"), image(1), Close())).port)
     assert result.succeeded
     assert "1 images, the first" in result.summary()
+    assert "heartbeats" not in result.summary()
 
 
 def test_a_server_that_never_answers_is_given_up(serve: Serve, scan: Path, tmp_path: Path) -> None:
@@ -355,23 +415,23 @@ def test_a_server_that_never_answers_is_given_up(serve: Serve, scan: Path, tmp_p
     assert [type(m) for m in read_messages(out)] == [Image]
 
 
-def test_a_server_that_takes_no_data_is_given_up(serve: Serve, tmp_path: Path) -> None:
+def test_a_server_that_takes_no_data_is_given_up(serve: Serve, large_scan: Path) -> None:
     given_up = threading.Event()
-    n, n_samples = 400, 4096
-    heads = np.repeat(
-        np.array([new_head(ACQUISITION_HEAD, number_of_samples=n_samples, active_channels=8)]), n
-    )
-    samples = np.zeros((n, 8, n_samples), np.complex64)  # 105 MB: more than sockets hold
-    path = write_scan(
-        tmp_path / "large.h5", Acquisitions(heads, samples, np.zeros((n, n_samples, 0), "f4"))
-    )
 
     def script(_session: Session) -> None:
         assert given_up.wait(PATIENCE)
 
-    result = replay([path], port=serve(script).port, timeout=0.2)
+    result = replay([large_scan], port=serve(script).port, timeout=0.2)
     assert only(result).error == "the server has taken no data for 0.2 s"
     given_up.set()
+
+
+def test_a_server_that_goes_while_it_is_sent_to_ends_the_session(
+    serve: Serve, large_scan: Path
+) -> None:
+    scan = only(replay([large_scan], port=serve(lambda session: session.hear(Header)).port))
+    assert scan.failure == "the server ended without CLOSE"
+    assert not scan.is_sent
 
 
 def test_a_server_that_closes_early_is_not_sent_the_rest(serve: Serve, scan: Path) -> None:
