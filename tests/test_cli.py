@@ -86,6 +86,14 @@ def test_simulate_writes_raw_data_and_truth_with_the_values_set(tmp_path: Path) 
         assert truth["numbers/seed"][()] == 3
 
 
+def test_simulate_turns_an_object_in_the_magnet(tmp_path: Path) -> None:
+    said = json.loads(
+        run("simulate", tmp_path / "ball.h5", "--preset", "tiny", "--orientations", 2, "--json")
+    )
+    assert said["raw"] == [str(tmp_path / f"ball-{i}.h5") for i in (1, 2)]
+    assert (tmp_path / "ball-2.truth.h5").exists()
+
+
 def test_simulate_needs_a_file_to_write() -> None:
     result = runner.invoke(cli.app, ["simulate"])
     assert result.exit_code == 2
@@ -162,8 +170,15 @@ def test_a_file_that_fails_keeps_what_was_made_and_does_not_stop_the_others(
     assert third["results"]["quality"]["light"] == "green"
 
 
-@pytest.mark.parametrize("extra", [["mag.nii", "phase.nii"], ["--te", "4,8"]])
-def test_images_without_the_option_that_takes_them_are_not_ignored(
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["mag.nii", "phase.nii"],
+        ["--te", "4,8"],
+        ["mag.nii", "--from-images", "--orientations", "3"],
+    ],
+)
+def test_images_with_options_that_do_not_go_with_them_are_not_ignored(
     extra: list[str], tmp_path: Path
 ) -> None:
     result = runner.invoke(cli.app, ["simulate", str(tmp_path / "x.h5"), *extra])

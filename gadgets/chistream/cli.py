@@ -155,6 +155,14 @@ def simulate(
     te: Annotated[
         str | None, typer.Option("--te", help="Echo times of the images in ms, e.g. 4,8,12.")
     ] = None,
+    orientations: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Turn the object in the magnet and write OUT-1.h5, OUT-2.h5, ...: 3 (for COSMOS), "
+            "head:5 (small tilts) or tensor:6 (all directions).",
+        ),
+    ] = None,
     list_presets: Annotated[
         bool, typer.Option("--list-presets", help="List the presets and end.")
     ] = False,
@@ -180,6 +188,7 @@ def simulate(
     """
     from chistream.config import parse_assignments
     from chistream_simulator import case, commands
+    from chistream_simulator import orientations as turning
 
     if list_presets:
         rows = commands.preset_summaries()
@@ -193,16 +202,26 @@ def simulate(
         raise typer.BadParameter("name the file to write: chistream simulate OUT.h5")
     if not from_images and (images or te):
         raise typer.BadParameter("images and --te go with --from-images")
+    if from_images and orientations:
+        raise typer.BadParameter("--orientations turns a simulated object, not measured images")
     values = parse_assignments(assignments or [])
     with _progress(hidden=as_json) as report:
         if from_images:
             result = commands.simulate_from_images(
                 path, images or [], te=te, seed=seed, overrides=values, progress=report
             )
-        else:
+        elif orientations is None:
             result = commands.simulate(
                 path, preset=preset, seed=seed, overrides=values, progress=report
             )
+        else:
+            turns = turning.parse_orientations(orientations)
+            files = turning.simulate_orientations(
+                path, preset, turns, seed=seed, overrides=values, progress=report
+            )
+            names = [str(file) for file in files]
+            _show({"raw": names}, "wrote " + ", ".join(names), as_json=as_json)
+            return
     _show({"raw": str(result)}, f"wrote {result}", as_json=as_json)
 
 
