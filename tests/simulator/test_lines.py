@@ -163,7 +163,7 @@ def test_groups_hold_each_line_of_the_plan_once(
     case = case_of(
         size,
         views_per_beat=views,
-        TR=0.012,
+        trigger_delay=0.0,
         line_order=order,
         acceleration=steps,
         calibration=calibration,

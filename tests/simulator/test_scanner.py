@@ -61,7 +61,8 @@ def without_oversampling(images: ComplexArray, n: int) -> ComplexArray:
 def test_the_truth_lies_over_a_plain_reconstruction(
     read_kspace: ReadKspace, to_images: ToImages
 ) -> None:
-    case = Case(**{**SMALL_HEART, "snr": float("inf"), "breathing_amplitude": 0.0})
+    still = {"snr": float("inf"), "breathing_amplitude": 0.0, "n_coils": 1}
+    case = Case(**{**SMALL_HEART, **still})
     scan = Scan(case)
     truth = make_truth(scan)
     images = without_oversampling(to_images(read_kspace(scan.messages())[0]), case.matrix[2])
@@ -184,7 +185,8 @@ def test_the_header_is_valid_and_complete(scanned: Scanned) -> None:
     assert document.sequenceParameters.TR == [15.0]
     assert document.userParameters.userParameterDouble[0].name == "NavigatorFieldOfView_mm"
     kinds = [(w.waveformName, w.waveformType.value) for w in document.waveformInformation]
-    assert kinds == [("ECG", "ecg"), ("RESP", "respiratory")]
+    assert len(kinds) == 10
+    assert {("ECG", "ecg"), ("RESP", "respiratory")} < set(kinds)
 
 
 def test_the_noise_scan_has_the_covariance_of_the_truth_at_its_own_dwell_time(
@@ -312,8 +314,8 @@ def test_waveforms_come_when_they_are_complete_or_all_before_the_readouts(
 
     apart = Case(**{**SMALL_HEART, "waveforms": True, "waveform_order": "converter"})
     kinds = [type(m) for m in Scan(apart).messages()]
-    assert Waveform not in kinds[kinds.index(Acquisitions) + 200 :]
-    assert kinds[2] is Waveform
+    where = [i for i, kind in enumerate(kinds) if kind is Waveform]
+    assert where == list(range(2, 2 + len(where)))
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_other_noise() -> None:

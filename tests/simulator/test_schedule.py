@@ -227,3 +227,8 @@ def test_a_scan_that_cannot_end_says_what_to_do(changes: dict[str, Any], advice:
 def test_paws_without_navigators_is_refused() -> None:
     with pytest.raises(SettingsError, match="sorts by navigators, and navigators is 'none'"):
         checked(Case, {"gating": "paws", "navigators": "none"})
+
+
+def test_a_scan_without_lines_is_refused() -> None:
+    with pytest.raises(SettingsError, match="missing_lines leaves out all of them"):
+        plan(matrix=(1, 2, 48), missing_lines=((0, 0), (0, 1)))

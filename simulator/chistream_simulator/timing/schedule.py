@@ -156,11 +156,14 @@ def plan_scan(case: Case) -> Schedule:
     Raises
     ------
     SettingsError
-        If the patient is where the gating wants him too rarely for the scan to end.
+        If the patient is where the gating wants him too rarely for the scan to end, or if there
+        are no lines to take.
     """
     rng = np.random.default_rng([case.seed, 1])
     plan = plan_lines(case)
     groups = group_lines(plan, case, rng)
+    if not groups:
+        raise SettingsError("a scan takes lines, and missing_lines leaves out all of them")
     limit = MAX_BEATS_FACTOR * len(groups) * case.passes
     breathing = _breathing(case, 1.1 * limit * case.rr_interval, rng)
     rhythm = make_rhythm(

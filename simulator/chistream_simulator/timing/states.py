@@ -8,7 +8,7 @@ import numpy as np
 from chistream.arrays import IntArray, Mask, RealArray
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 
-ACCEPTED_WEIGHT = 4.0
+ACCEPTED_WEIGHT = 10.0
 """How much more an accepted line counts than a rejected one where states are placed."""
 
 STILL = 0.25

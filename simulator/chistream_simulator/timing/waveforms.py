@@ -73,7 +73,8 @@ class Recorder:
         """
         duration = self._schedule.duration
         n_pieces = int(np.ceil(duration / PIECE))
-        for i in range(n_pieces):
+        first, beyond = np.clip([start / PIECE - 1, end / PIECE + 1], 0, n_pieces).astype(int)
+        for i in range(first, beyond):
             begin, complete = i * PIECE, min((i + 1) * PIECE, duration)
             if start < complete <= end:
                 yield self._ecg(begin, complete)
