@@ -10,7 +10,7 @@ from scipy.special import erf
 from chistream.arrays import ComplexArray, Mask, RealArray
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
-from chistream_simulator.coils import Loop, coil_maps, loops_around
+from chistream_simulator.coils import Loop, body_array, coil_maps, loops_around
 from chistream_simulator.echo_phases import EchoPhases
 from chistream_simulator.fields import shim_field, shim_terms
 from chistream_simulator.grids import cropped, refined, turned, with_size
@@ -18,7 +18,7 @@ from chistream_simulator.options.slab import turn_matrix
 from chistream_simulator.phantoms.phantom import Phantom
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Scene, block_points
-from chistream_simulator.phantoms.shapes import Point, Points, point
+from chistream_simulator.phantoms.shapes import Point, Points, Shape, point
 from chistream_simulator.sampling import Encoding
 
 SLAB = 0.9
@@ -87,8 +87,11 @@ class Imaging:
         self.phases = EchoPhases(case, self.geometry)
         gap = FORMER_GAP
         reach = [min(phantom.body.reach(axis), 180.0) for axis in ((1.0, 0, 0), (0, 1.0, 0))]
-        self.loops: list[Loop] = loops_around(
-            case.n_coils, phantom.body.centre, (reach[0] + gap, reach[1] + gap)
+        # A chest lies between a flexible array and one in the table; other things in a former.
+        self.loops: list[Loop] = (
+            body_array(case.n_coils, self._beside(phantom.body), (reach[0], reach[1]))
+            if case.phantom == "chest"
+            else loops_around(case.n_coils, phantom.body.centre, (reach[0] + gap, reach[1] + gap))
         )
 
     @property
@@ -98,7 +101,7 @@ class Imaging:
 
     def coil_maps(self, geometry: Geometry) -> ComplexArray:
         """Sensitivities ``(coils, z, y, x)`` on a grid; 1 in the middle of the slab."""
-        return coil_maps(self.loops, geometry, self.geometry.position)
+        return coil_maps(self.loops, geometry, self.geometry.position, self.case.b0_direction)
 
     def maps(self, geometry: Geometry, pose: Pose = AT_REST) -> ObjectMaps:
         """Find what the scanner sees on a grid in a pose of the patient."""
@@ -136,6 +139,11 @@ class Imaging:
         scene, field = self.phantom.scene_with_field(self.geometry)
         region = self.focus(scene)
         return shim_terms(block_points(self.geometry), field, region, self.case.shim)
+
+    def _beside(self, body: Shape) -> Point:
+        """Return the place on the body's axis beside the middle of the slab."""
+        left, posterior, _ = body.centre
+        return left, posterior, self.geometry.position[2]
 
     def _slab_profile(self, geometry: Geometry) -> RealArray:
         axis = np.asarray(self.geometry.slice_dir, np.float32)

@@ -36,7 +36,13 @@ class Navigator:
         Receive coils and where their sensitivities are scaled.
     """
 
-    def __init__(self, case: Case, phantom: Phantom, loops: list[Loop], reference: Point) -> None:
+    def __init__(
+        self,
+        case: Case,
+        phantom: Phantom,
+        loops: list[Loop],
+        reference: Point,
+    ) -> None:
         beam = phantom.beam
         n, fov = case.navigator_samples, case.navigator_fov
         width = 2 * beam.radius / _ACROSS
@@ -50,7 +56,7 @@ class Navigator:
         # What lies beyond the column is neither excited nor let through by the receiver.
         ends = np.clip((0.5 * fov - np.abs(places)) / (0.1 * fov), 0, 1)
         self._window = (np.sin(0.5 * np.pi * ends) ** 2).astype(np.float32)
-        self.csm = coil_profiles(loops, line, reference)
+        self.csm = coil_profiles(loops, line, reference, case.b0_direction)
         self._disc = _cross_section()
         self._known: dict[int, RealArray] = {}
 

@@ -8,16 +8,29 @@ import numpy as np
 from chistream.arrays import ComplexArray, IntArray, Mask, RealArray
 from chistream.stream.messages import Acquisitions, Header, Message, Waveform
 from chistream_simulator.case import Case
-from chistream_simulator.header import ScanDescription, header_xml
+from chistream_simulator.header import CalibrationMode, ScanDescription, header_xml
 from chistream_simulator.imaging import Imaging
 from chistream_simulator.navigator import NAVIGATOR_DWELL, Navigator
 from chistream_simulator.phantoms.library import make_phantom
-from chistream_simulator.readouts import Flag, HeadWriter, set_lines
-from chistream_simulator.receiver import Receiver, coil_covariance, combined_snr
+from chistream_simulator.readouts import (
+    Flag,
+    HeadWriter,
+    loop_flags,
+    navigator_flags,
+    set_gating,
+    set_lines,
+)
+from chistream_simulator.receiver import Receiver, combined_snr, unit_covariance
 from chistream_simulator.rendering import Progress
 from chistream_simulator.scan_lines import scan_lines
 from chistream_simulator.timing.schedule import START_OF_SCAN, Heartbeat, Schedule, plan_scan
 from chistream_simulator.timing.waveforms import Recorder
+
+_CALIBRATION_MODES: dict[str, CalibrationMode] = {
+    "none": "other",
+    "integrated": "embedded",
+    "separate": "separate",
+}
 
 
 def acquire(case: Case, *, progress: Progress | None = None) -> Iterator[Message]:
@@ -78,7 +91,7 @@ class Scan:
         """Covariance ``(coils, coils)`` of complex imaging samples; zero for a noiseless scan."""
         case = self.case
         rng = np.random.default_rng([case.seed, 2])
-        unit = coil_covariance(case.n_coils, case.noise_correlation, rng)
+        unit = unit_covariance(case, self.imaging.loops, self.imaging.phantom.body, rng)
         if np.isinf(case.snr):
             return 0 * unit
         maps = self.imaging.resting
@@ -94,13 +107,15 @@ class Scan:
         tell = progress or _silent
         case = self.case
         kz, ky = self._counters(np.asarray(self.schedule.plan.centre)).tolist()
-        heads = HeadWriter(self.imaging.magnet_geometry, case.n_coils, (kz, ky))
+        heads = HeadWriter(self.imaging.magnet_geometry, case.n_coils, (kz, ky), case.profile)
         yield Header(header_xml(self._description))
         if self._receiver is not None and case.noise_readouts:
             yield self._noise_scan(heads, self._receiver)
         lines, self.spiked = scan_lines(
             case, self.imaging, self.schedule, self.noise_covariance, tell
         )
+        places = np.concatenate([beat.lines for beat in self.schedule.beats])
+        flags = loop_flags(self._counters(places), len(case.TE), case.profile)
         n_beats, start, recorded = len(self.schedule.beats), 0, -np.inf
         if case.waveform_order == "converter":
             yield from self._waveforms(recorded)
@@ -108,7 +123,7 @@ class Scan:
         for i, beat in enumerate(self.schedule.beats):
             tell("acquiring", i / n_beats)
             stop = start + len(beat.lines)
-            yield from self._heartbeat(beat, lines[start:stop], heads, last=i == n_beats - 1)
+            yield from self._heartbeat(beat, lines[start:stop], flags[start:stop], heads)
             start = stop
             yield from self._waveforms(recorded, beat.end)
             recorded = max(recorded, beat.end)
@@ -134,6 +149,8 @@ class Scan:
     @property
     def _description(self) -> ScanDescription:
         case, encoding = self.case, self.imaging.encoding
+        plan, converted = self.schedule.plan, case.profile == "converter"
+        accelerated = case.acceleration != (1, 1)
         navigator = {"NavigatorFieldOfView_mm": case.navigator_fov} if case.navigated else {}
         return ScanDescription(
             protocol=f"simulated_{case.phantom}",
@@ -150,6 +167,12 @@ class Scan:
             flip_angle=case.flip_angle,
             user_parameters=navigator,
             waveforms=case.waveforms,
+            limits=plan.converter_limits() if converted else plan.limits(from_first=False),
+            acceleration=case.acceleration,
+            calibration=_CALIBRATION_MODES[case.calibration if accelerated else "none"],
+            calibration_lines=case.calibration_lines if accelerated else None,
+            echo_spacing=_spacing(case.TE),
+            profile=case.profile,
         )
 
     def _noise_scan(self, heads: HeadWriter, receiver: Receiver) -> Acquisitions:
@@ -166,13 +189,18 @@ class Scan:
         )
 
     def _heartbeat(
-        self, beat: Heartbeat, lines: ComplexArray, heads: HeadWriter, *, last: bool
+        self, beat: Heartbeat, lines: ComplexArray, flags: IntArray, heads: HeadWriter
     ) -> Iterator[Message]:
+        runs = []
         if self.case.navigated:
-            yield self._navigate(beat, 0, beat.lines[0], heads)
-        yield self._lines(beat, lines, heads, last=last)
+            runs.append(self._navigate(beat, 0, beat.lines[0], heads))
+        runs.append(self._lines(beat, lines, flags, heads))
         if self.case.navigators == "both":
-            yield self._navigate(beat, 1, beat.lines[-1], heads)
+            runs.append(self._navigate(beat, 1, beat.lines[-1], heads))
+        for run in runs:
+            if self.case.vendor_gating and self.case.profile == "converter" and beat.descents.size:
+                set_gating(run.heads, float(beat.descents[0]), beat.accepted)
+            yield run
 
     def _navigate(
         self, beat: Heartbeat, which: int, line: IntArray, heads: HeadWriter
@@ -185,7 +213,7 @@ class Scan:
             since_trigger=self.schedule.rhythm.since_trigger(time),
             dwell_time=NAVIGATOR_DWELL,
             centre_sample=samples.shape[-1] // 2,
-            flags=Flag.NAVIGATION_DATA | Flag.RTFEEDBACK_DATA,
+            flags=navigator_flags(self.case.profile),
         )
         # A scanner leaves the counters of the neighbouring line on a navigator: only the flags
         # tell the two apart.
@@ -203,9 +231,9 @@ class Scan:
         return np.float32(self.case.navigator_snr / snr.max())
 
     def _lines(
-        self, beat: Heartbeat, lines: ComplexArray, heads: HeadWriter, *, last: bool
+        self, beat: Heartbeat, lines: ComplexArray, flags: IntArray, heads: HeadWriter
     ) -> Acquisitions:
-        case, n_echoes = self.case, len(self.case.TE)
+        case = self.case
         samples = lines.reshape(-1, *lines.shape[2:])
         times = (beat.line_times[:, None] + np.asarray(case.TE)).ravel()
         run = heads.readouts(
@@ -214,14 +242,16 @@ class Scan:
             since_trigger=self.schedule.rhythm.since_trigger(times),
             dwell_time=case.dwell_time,
             centre_sample=self.imaging.encoding.centre_sample,
+            since_excitation=np.tile(case.TE, len(lines)),
         )
-        set_lines(run.heads, self._counters(beat.lines), n_echoes)
-        if beat is self.schedule.beats[0]:
-            run.heads["flags"][0] = int(Flag.FIRST_IN_SLICE)
-        if last:
-            run.heads["flags"][-1] = int(
-                Flag.LAST_IN_SLICE | Flag.LAST_IN_REPETITION | Flag.LAST_IN_MEASUREMENT
-            )
+        run.heads["flags"] = flags.ravel()
+        set_lines(
+            run.heads,
+            self._counters(beat.lines),
+            len(case.TE),
+            purposes=beat.purposes,
+            reversed_echoes=self.imaging.phases.train.reversed,
+        )
         return run
 
     def _noise(
@@ -243,6 +273,12 @@ class Scan:
         """Return what heads carry for lines (kz, ky) of the grid."""
         from_first = self.case.profile == "converter"
         return self.schedule.plan.counters(places, from_first=from_first)
+
+
+def _spacing(TE: tuple[float, ...]) -> float | None:
+    """Return the time between echoes, if they are equally far apart."""
+    gaps = np.diff(TE)
+    return float(gaps[0]) if len(gaps) and np.allclose(gaps, gaps[0], rtol=1e-6) else None
 
 
 def _silent(what: str, fraction: float) -> None:
