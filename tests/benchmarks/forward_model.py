@@ -1,15 +1,19 @@
 """How well and how fast the simulator computes the field of an object.
 
-Run ``python tests/benchmarks/forward_model.py`` for the tables: the errors of sphere, cylinder and
-ellipsoid against their closed forms, what the surroundings of a chest change, and the time and
-memory of a cardiac slab. Errors are a part of the largest field, at all voxels of the target more
-than two of the largest voxel edges off the surface.
+Run ``python tests/benchmarks/forward_model.py [PICTURE.png]`` for the tables: the errors of sphere,
+cylinder and ellipsoid against their closed forms, what the surroundings of a chest change, and the
+time and memory of a cardiac slab; and for a picture of the objects' fields. Errors are a part of
+the largest field, at all voxels of the target more than two of the largest voxel edges off the
+surface.
 """
 
-import resource
+import itertools
+import json
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -151,11 +155,12 @@ def clear_of(shape: Ellipsoid, geometry: Geometry, distance: float) -> Mask:
 
 
 def surroundings_change(
-    b0_direction: Point, step: float = 3.0, extra: float = 300.0, factor: float = 2.0
+    b0_direction: Point, step: float = 3.0, extra: float = 306.0, factor: float = 2.0
 ) -> float:
     """Find how much the field in a chest changes [ppm] with more air and a longer period.
 
-    A constant and three gradients, which any shim removes, are taken away first.
+    A constant and three gradients, which any shim removes, are taken away first. The extra air is
+    a multiple of 6 steps, so that both grids lie on one lattice and nothing but the air differs.
     """
     geometry = Grid((15, 34, 42), (8.0, 8.0, 8.0), (0.6, 0.5)).geometry((0.0, 0.0, 0.0))
     fields = []
@@ -181,8 +186,8 @@ class Cost(NamedTuple):
     megabytes: float
 
 
-def cost(components: int = 1) -> Cost:
-    """Measure a cardiac slab in a trunk; memory only shows if nothing larger ran before."""
+def cost(components: int, repeats: int = 2) -> Cost:
+    """Measure a cardiac slab in a trunk; memory only shows in a process that did nothing before."""
     start = time.perf_counter()
     split = SplitField(CARDIAC.geometry(), (-170.0, -110.0, -250.0), (170.0, 110.0, 250.0))
     preparation = time.perf_counter() - start
@@ -192,7 +197,7 @@ def cost(components: int = 1) -> Cost:
         for grid in (split.body_geometry, split.slab_geometry)
     ]
     before, seconds = _peak(), []
-    for _ in range(3):
+    for _ in range(repeats):
         start = time.perf_counter()
         split.field(maps[0], maps[1])
         seconds.append(time.perf_counter() - start)
@@ -200,29 +205,69 @@ def cost(components: int = 1) -> Cost:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Most memory that this program has held [MB]; getrusage counts its parent's as well."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def main() -> None:
+def cost_alone(components: int) -> Cost:
+    """Measure the cost in a process of its own."""
+    command = [sys.executable, __file__, "--cost", str(components)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Cost(**json.loads(result.stdout))
+
+
+def picture(path: str, label: str = "2.5 x 0.94 x 0.7, oblique", tilt: str = "59 deg") -> None:
+    """Draw the middle slice of each object: closed form, forward model, and their difference."""
+    from matplotlib.figure import Figure
+
+    geometry, b0_direction = GRIDS[label].geometry(), DIRECTIONS[tilt]
+    figure = Figure(figsize=(9.0, 8.0), layout="constrained")
+    figure.suptitle(f"Field / chi; target {label} [mm], B0 {tilt} off S")
+    middle, (_, dy, dx) = geometry.shape[0] // 2, geometry.voxel_size
+    for row, name in zip(figure.subplots(len(OBJECTS), 3), OBJECTS, strict=True):
+        split = SplitField(geometry, LOW, HIGH, b0_direction=b0_direction)
+        found = split_field([(OBJECTS[name], 1.0)], split)[middle]
+        expected = exact_field(name, geometry, b0_direction)[middle]
+        panels = (("closed form", expected, 0.4), ("forward model", found, 0.4))
+        for axes, (title, values, limit) in zip(
+            row, (*panels, ("difference", found - expected, 0.02)), strict=True
+        ):
+            shown = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect=dy / dx)
+            axes.set(title=f"{name}: {title}", xticks=[], yticks=[])
+            figure.colorbar(shown, ax=axes, shrink=0.8)
+    figure.savefig(path, dpi=100)
+
+
+def tables() -> None:
     """Write the tables."""
     write = sys.stdout.write
     for kind, components in (("susceptibility", 1), ("magnetisation", 3)):
-        taken = cost(components)
+        taken = cost_alone(components)
         write(
             f"{kind}: {taken.preparation:.2f} s to prepare, {taken.first:.2f} s the first field, "
         )
         write(f"{taken.next:.2f} s each further, {taken.megabytes:.0f} MB\n")
     write(f"\n{'object':10s} {'B0':8s} {'target':27s} {'worst %':>8s} {'rms %':>8s}\n")
-    for name in OBJECTS:
-        for tilt, b0_direction in DIRECTIONS.items():
-            for label, grid in GRIDS.items():
-                found = errors(name, grid, b0_direction)
-                write(f"{name:10s} {tilt:8s} {label:27s} ")
-                write(f"{100 * found.worst:8.2f} {100 * found.rms:8.3f}\n")
+    for name, (tilt, b0_direction), (label, grid) in itertools.product(
+        OBJECTS, DIRECTIONS.items(), GRIDS.items()
+    ):
+        found = errors(name, grid, b0_direction)
+        write(f"{name:10s} {tilt:8s} {label:27s} {100 * found.worst:8.2f} {100 * found.rms:8.3f}\n")
     write("\nmore air and twice the period change the field of a chest by\n")
     for tilt, b0_direction in DIRECTIONS.items():
         write(f"{tilt:8s} {1000 * surroundings_change(b0_direction):8.3f} ppb\n")
 
 
+def main(arguments: list[str]) -> None:
+    """Write the cost, for the process that measures; or the tables, and the picture if asked."""
+    if arguments[:1] == ["--cost"]:
+        sys.stdout.write(json.dumps(cost(int(arguments[1]))._asdict()))
+        return
+    tables()
+    for path in arguments:
+        picture(path)
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

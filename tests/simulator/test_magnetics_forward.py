@@ -24,10 +24,10 @@ from tests.benchmarks.forward_model import (
 from chistream.arrays import RealArray, Size, Vector
 from chistream.physics.geometry import Geometry
 from chistream_simulator.magnetics.closed_forms import sphere_field, unit_vector
-from chistream_simulator.magnetics.forward import SplitField
+from chistream_simulator.magnetics.forward import REACH, WIDTH, SplitField
 from chistream_simulator.magnetics.grids import with_margin
 from chistream_simulator.magnetics.interpolation import ORDER, Resampling
-from chistream_simulator.magnetics.spectra import _truncation
+from chistream_simulator.magnetics.spectra import Band, DipoleFilter, _truncation
 from chistream_simulator.phantoms.scene import block_points
 from chistream_simulator.phantoms.shapes import Ellipsoid, Point
 
@@ -123,6 +123,25 @@ def test_a_source_outside_the_target_acts_on_it(distance: float, tolerance: floa
     away = clear_of(ball, target, 5.0)
     error = np.abs(found - expected)[away].max() / np.abs(expected)[away].max()
     assert error < tolerance
+
+
+@pytest.mark.parametrize("shape", [(7, 8, 9), (8, 9, 10), (6, 4, 12)])
+@pytest.mark.parametrize("band", [Band(), Band(0.0, 3.0), Band(0.5, 4.0, 7)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_field_in_a_mirror_is_that_of_b0_in_the_mirror(
+    shape: Size, band: Band, axis: int
+) -> None:
+    # On an even axis k and -k share the Nyquist sample, which must not take sides.
+    b, point = unit_vector((0.5, -0.7, 0.51)), np.zeros((1, *shape), np.float32)
+    point[0, 0, 0, 0] = 1.0
+    mirrored = np.where(np.arange(3) == axis, -b, b)
+    field, other = (
+        DipoleFilter(shape, (2.0, 1.5, 1.0), direction, band).field(point)
+        for direction in (b, mirrored)
+    )
+    reflection = np.roll(np.flip(other, axis), 1, axis)
+    assert np.abs(field).max() > 1e-3
+    np.testing.assert_allclose(reflection, field, atol=1e-6)
 
 
 @pytest.mark.parametrize(("q", "kappa"), [(0.7, 0.3), (4.0, 1.5), (9.0, 0.05), (3.0, 6.0)])
@@ -226,7 +245,7 @@ def test_the_target_lies_in_the_slab_voxel_by_voxel(size: Size) -> None:
     places = split.slab_geometry.voxel_positions()[(slice(None), *split.inner)]
     np.testing.assert_allclose(places, target.voxel_positions(), atol=1e-9)
     for part, n, d in zip(split.inner, split.slab_geometry.shape, target.voxel_size, strict=True):
-        assert min(part.start, n - part.stop) * d >= 3.5 * 1.5 * 3.0
+        assert min(part.start, n - part.stop) * d >= REACH * WIDTH * 3.0
 
 
 def test_a_margin_of_nothing_is_the_grid_itself() -> None:

@@ -231,12 +231,12 @@ def _ellipsoidal_coordinate(x: RealArray, squares: RealArray) -> RealArray:
     """Largest root of sum x_i^2 / (a_i^2 + root) = 1, at points (n, 3) outside the ellipsoid."""
     # The sum falls and is convex, so Newton's steps from below climb to the root and never pass it.
     root = np.maximum(np.sum(x**2, axis=-1) - squares.max(), 0.0)
-    for _ in range(60):
-        terms = x**2 / (squares + root[:, None])
-        step = (terms.sum(axis=-1) - 1) / np.sum(terms / (squares + root[:, None]), axis=-1)
+    step = np.full(len(x), np.inf)
+    while np.any(step > 1e-13 * (root + squares.max())):
+        confocal = squares + root[:, None]
+        terms = x**2 / confocal
+        step = (terms.sum(axis=-1) - 1) / np.sum(terms / confocal, axis=-1)
         root += step
-        if np.all(step <= 1e-14 * (root + squares.min())):
-            break
     return np.asarray(root)
 
 
