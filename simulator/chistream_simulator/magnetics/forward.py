@@ -77,7 +77,7 @@ class SplitField:
     repeats: a trunk that is painted to the ends of the box is endless, and its constant part exact.
 
     What depends on the grids alone is computed with the first field and kept: for a cardiac slab
-    some 30 MB, or 90 MB more for magnetisations.
+    some 40 MB, and three times as much for magnetisations.
 
     Each map should hold averages over its voxels (partial volumes). The average over the coarse
     voxels is undone in the bands that they carry. Where the slab's voxels are the finer, it
