@@ -77,12 +77,14 @@ def test_concomitant_phase_grows_with_what_the_lobes_have_gathered() -> None:
     assert np.diff([bipolar.phase(echo, ten)[0] for echo in range(3)]).min() > 0
 
 
-def test_turning_object_and_slab_in_the_magnet_is_turning_them() -> None:
-    """A slab and points turned about P in the magnet are the untilted case's, turned."""
-    turned = EchoPhases(case_of(concomitant=True, orientation=(0.0, 90.0, 0.0)), AXIAL)
-    # A turn about P by 90 degrees takes L to -S and S to L: the readout lies along B0.
+@pytest.mark.parametrize("angle", [30.0, 90.0])
+def test_object_and_slab_turn_together_in_the_magnet(angle: float) -> None:
+    """A turn about P takes S towards L, and L away from S, by the right-hand rule."""
+    turned = EchoPhases(case_of(concomitant=True, orientation=(0.0, angle, 0.0)), AXIAL)
+    cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     left, posterior, superior = PLACES
-    expected = concomitant_field((0.0, 0.0, -1.0), (superior, posterior, -left))
+    there = (cos * left + sin * superior, posterior, cos * superior - sin * left)
+    expected = concomitant_field((float(cos), 0.0, float(-sin)), there)
     scale = np.pi * GAMMA_BAR * turned.train.squared_integral[1] / case_of().B0
     np.testing.assert_allclose(turned.phase(1, PLACES), scale * expected, rtol=1e-4, atol=1e-6)
 

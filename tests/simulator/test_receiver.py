@@ -91,6 +91,12 @@ def test_an_arrays_covariance_is_one_and_correlates_neighbours_by_a_third() -> N
     assert np.abs(covariance.imag).max() > 0.1
 
 
+def test_a_channels_phase_turns_its_noise_as_it_turns_its_signal() -> None:
+    phases = np.exp(1j * np.array([loop.phase for loop in body_array(8, (0, 0, 0), TRUNK)]))
+    turned_back = chest_covariance(123.2e6) * np.outer(phases.conj(), phases)
+    np.testing.assert_allclose(turned_back.imag, 0.0, atol=1e-12)
+
+
 def test_losses_of_the_loops_own_count_for_more_at_lower_field() -> None:
     high, low = (np.abs(correlation_of(chest_covariance(f)))[0, 2] for f in (123.2e6, 63.87e6))
     # 0.25 and 0.25 / 2 ** 1.5 of the losses in the body, for loops of 60 mm; these have 75 mm.
