@@ -159,9 +159,9 @@ def test_a_gate_that_keeps_everything_counts_whole_passes() -> None:
 
 def test_later_passes_meet_regular_breathing_at_another_time() -> None:
     regular: dict[str, Any] = {"rr_jitter": 0.0, "breathing_irregularity": 0.0}
-    schedule = plan(
-        gating="none", passes=3, breathing_period=4.0, rr_interval=0.8, views_per_beat=4, **regular
-    )
+    # 35 heartbeats are seven whole breaths: without care each pass would meet the same.
+    regular |= {"gating": "none", "passes": 3, "breathing_period": 4.0, "rr_interval": 0.8}
+    schedule = plan(matrix=(4, 35, 48), views_per_beat=4, **regular)
     when: dict[tuple[int, int], list[float]] = {}
     for beat in schedule.beats:
         for line, time in zip(beat.lines.tolist(), beat.line_times, strict=True):

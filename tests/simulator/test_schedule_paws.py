@@ -31,7 +31,7 @@ def feed(gate: PawsGate, positions: list[float]) -> list[int]:
 def test_neighbouring_bins_start_at_opposite_ends() -> None:
     gate = PawsGate(Case(**PAWS), n_groups=10)
     # Bins are 2.5 mm wide, around the first position.
-    assert feed(gate, [1.0, 1.0, 3.5, 3.5, -1.5, 6.0, 2.2]) == [0, 1, 9, 8, 9, 0, 2]
+    assert feed(gate, [1.0, 1.0, 3.5, 3.5, -1.5, 6.0, 2.2, 0.0]) == [0, 1, 9, 8, 9, 0, 2, 3]
 
 
 def test_three_bins_start_at_the_ends_and_in_the_middle() -> None:
@@ -56,14 +56,26 @@ def test_the_first_neighbours_with_all_lines_end_the_scan() -> None:
     assert final == ["", "", "window", "", ""]
 
 
-def test_what_the_window_has_twice_is_kept_once() -> None:
-    case = Case(**{**PAWS, "paws_bins": 3, "gating_window": 6.0})
-    gate = PawsGate(case, n_groups=2)
-    # The bins two apart know nothing of the one that both touch.
-    chosen = feed(gate, [0.0, 6.0, 2.0])
-    assert chosen[0] == chosen[1] == 0
-    assert gate.done
-    assert gate.verdicts(chosen, [ACCEPTED] * 3).count("window") == 1
+def test_a_bin_works_for_the_fullest_window_around_it() -> None:
+    gate = PawsGate(Case(**{**PAWS, "paws_bins": 3, "gating_window": 6.0}), n_groups=5)
+    # The middle bin would take group 1 again, if it worked for the window above.
+    assert feed(gate, [0.0, 0.0, 2.0, 2.0]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("bins", [2, 3])
+def test_what_the_window_has_twice_is_kept_once(bins: int) -> None:
+    rng = np.random.default_rng(bins)
+    case, n_repeated = Case(**{**PAWS, "paws_bins": bins}), 0
+    for _ in range(200):
+        gate = PawsGate(case, n_groups=9)
+        chosen: list[int] = []
+        while not gate.done:
+            chosen += feed(gate, [float(rng.normal(0, 8))])
+        final = gate.verdicts(chosen, [ACCEPTED] * len(chosen))
+        kept = [g for g, reason in zip(chosen, final, strict=True) if reason == ACCEPTED]
+        assert sorted(kept) == list(range(9))
+        n_repeated += final.count("repeated")
+    assert (n_repeated > 0) == (bins > 2)
 
 
 def test_a_restless_heartbeat_is_taken_again() -> None:

@@ -132,6 +132,12 @@ def test_pieces_can_be_had_as_the_scan_goes_on_and_count_its_readouts() -> None:
     assert counters[-1] == n_readouts
 
 
+def test_a_piece_that_is_complete_at_the_very_end_comes_once() -> None:
+    schedule, case, everything = recorded()
+    recorder = Recorder(case, schedule)
+    assert list(recorder.pieces(0.2, 0.4)) == everything[2:4]
+
+
 def test_a_noiseless_scan_counts_no_noise_readouts() -> None:
     _, _, waveforms = recorded(snr=float("inf"))
     assert waveforms[0].head["scan_counter"] == 0

@@ -137,7 +137,7 @@ def plan_lines(case: Case) -> LinePlan:
 
 
 def _dropped(n: int, kept: float) -> int:
-    return min(n - round(kept * n), n // 2)
+    return n - round(kept * n)  # at most n // 2, since more than half is kept
 
 
 def _undersampled(case: Case, dz: IntArray, dy: IntArray) -> Mask:
