@@ -1,10 +1,10 @@
 """Receive coils: circular loops around the body, by the law of Biot and Savart."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import BSpline, make_interp_spline
 from scipy.sparse import csr_array
 from scipy.special import ellipe, ellipk
 
@@ -14,7 +14,10 @@ from chistream_simulator.phantoms.scene import block_points
 from chistream_simulator.phantoms.shapes import Point, Points, Shape, axes_with, point
 
 COARSE_STEP = 6.0
-"""Spacing at which loop fields are computed before splines refine them [mm]."""
+"""Spacing at which loop fields are computed before they are interpolated [mm]."""
+
+_TAPS = 6
+"""Knots that a value between them is made of."""
 
 WIRE = 0.2
 """Half width of the conductor relative to the loop's radius: its field has no pole."""
@@ -231,13 +234,11 @@ def coil_maps(
     coarse = _coarse(geometry)
     points = block_points(coarse)
     norm = _norm_at(loops, reference, b0_direction)
-    knots = [_axis(coarse, axis) for axis in range(3)]
-    to_z, to_y, to_x = (_to_fine(k, _axis(geometry, axis)) for axis, k in enumerate(knots))
-    nz, ny, nx = geometry.shape
-    maps = np.empty((len(loops), nz, ny, nx), np.complex64)
+    to_z, to_y, to_x = (_interpolation(coarse, geometry, axis) for axis in range(3))
+    maps = np.empty((len(loops), *geometry.shape), np.complex64)
     for loop, fine in zip(loops, maps, strict=True):
-        values = _coefficients(loop.sensitivity(points, b0_direction) / norm, knots)
-        # One axis after the other to the front; that of the fewest voxels last, in place.
+        values = np.asarray(loop.sensitivity(points, b0_direction) / norm, np.complex64)
+        # One axis after the other to the front; that of the fewest voxels last.
         rows = _along_first(to_x, np.moveaxis(values, 2, 0))
         planes = _along_first(to_y, np.moveaxis(rows, 2, 0))
         fine[:] = _along_first(to_z, planes.transpose(2, 0, 1))
@@ -311,10 +312,10 @@ def _norm_at(loops: list[Loop], reference: Point, b0_direction: Point) -> float:
 
 def _coarse(geometry: Geometry) -> Geometry:
     extents = [n * d for n, d in zip(geometry.shape, geometry.voxel_size, strict=True)]
-    # Two intervals more than the extent, so that every fine voxel lies well inside; at least the
-    # four points that a cubic spline needs.
-    nz, ny, nx = (int(np.ceil(e / COARSE_STEP)) + 4 for e in extents)
-    dz, dy, dx = (e / (n - 3) for e, n in zip(extents, (nz, ny, nx), strict=True))
+    # So many intervals more than the extent that every fine voxel lies amid its knots.
+    beyond = _TAPS + 1
+    nz, ny, nx = (int(np.ceil(e / COARSE_STEP)) + beyond for e in extents)
+    dz, dy, dx = (e / (n - beyond) for e, n in zip(extents, (nz, ny, nx), strict=True))
     return Geometry(
         (nz, ny, nx),
         (dz, dy, dx),
@@ -325,28 +326,23 @@ def _coarse(geometry: Geometry) -> Geometry:
     )
 
 
-def _axis(geometry: Geometry, axis: int) -> RealArray:
-    n = geometry.shape[axis]
-    places: RealArray = (np.arange(n) - n // 2) * geometry.voxel_size[axis]
-    return places
-
-
-def _coefficients(values: ComplexArray, knots: list[RealArray]) -> ComplexArray:
-    """Coefficients ``(z, y, x)`` of the cubic splines through values on a grid."""
-    for axis, places in enumerate(knots):
-        spline = make_interp_spline(places, np.moveaxis(values, axis, 0), k=3)
-        values = np.moveaxis(spline.c, 0, axis)
-    return np.asarray(values, np.complex64)
-
-
-def _to_fine(knots: RealArray, places: RealArray) -> csr_array:
-    """Sparse matrix ``(places, knots)`` from a spline's coefficients to its values."""
-    spline = make_interp_spline(knots, np.zeros(len(knots)), k=3)
-    return BSpline.design_matrix(places, spline.t, 3).astype(np.float32)
+def _interpolation(coarse: Geometry, fine: Geometry, axis: int) -> csr_array:
+    """Sparse matrix ``(fine, coarse)`` of Lagrange's polynomials through the knots around."""
+    n_coarse, n_fine = coarse.shape[axis], fine.shape[axis]
+    places = (np.arange(n_fine) - n_fine // 2) * fine.voxel_size[axis] / coarse.voxel_size[axis]
+    first = np.floor(places).astype(int) + n_coarse // 2 - (_TAPS // 2 - 1)
+    columns = first[:, None] + np.arange(_TAPS)
+    away = places[:, None] + n_coarse // 2 - columns  # in intervals, from each knot
+    weights = np.ones((n_fine, _TAPS))
+    for tap, other in itertools.permutations(range(_TAPS), 2):
+        weights[:, tap] *= away[:, other] / (tap - other)
+    starts = np.arange(n_fine + 1) * _TAPS
+    flat = weights.ravel().astype(np.float32)
+    return csr_array((flat, columns.ravel(), starts), shape=(n_fine, n_coarse))
 
 
 def _along_first(matrix: csr_array, values: ComplexArray) -> ComplexArray:
-    """Multiply along the first axis; real and imaginary parts apart, since splines are real."""
+    """Multiply along the first axis; real and imaginary parts apart, as the matrix is real."""
     flat = np.ascontiguousarray(values).reshape(len(values), -1).view(np.float32)
     product = (matrix @ flat).view(np.complex64)
     result: ComplexArray = product.reshape(-1, *values.shape[1:])

@@ -51,7 +51,7 @@ def test_maps_are_smooth_complex_and_one_in_the_middle(n_coils: int) -> None:
     assert maps.dtype == np.complex64
     assert np.linalg.norm(maps[:, 4, 20, 30]) == pytest.approx(1.0, abs=2e-3)
     exact = coil_profiles(loops, tuple(geometry.voxel_positions()), geometry.position)
-    # Splines over 6 mm follow the field of loops that are 80 mm or more away.
+    # Knots 6 mm apart follow the field of loops that are 80 mm or more away.
     inner = (slice(None), slice(None), slice(10, 30), slice(15, 46))
     np.testing.assert_allclose(maps[inner], exact[inner], atol=2e-4)
     assert np.angle(maps[:, 4, 20, 30]).std() > 0.1
@@ -139,7 +139,7 @@ def test_neighbours_overlap_and_no_two_share_a_place() -> None:
 
 
 @pytest.mark.parametrize("b0_direction", [(0.0, 0.0, 1.0), (0.6, 0.0, 0.8)])
-def test_splines_follow_the_field_of_near_loops(
+def test_interpolation_follows_the_field_of_near_loops(
     b0_direction: tuple[float, float, float],
 ) -> None:
     axes = ((0.96, 0.0, 0.28), (0.0, 1.0, 0.0), (-0.28, 0.0, 0.96))
@@ -175,3 +175,11 @@ def test_resistance_grows_with_the_conductor() -> None:
     small = mutual_resistance(loops, Ellipsoid((0.0, 0.0, 0.0), (40.0, 40.0, 40.0)))
     whole = mutual_resistance(loops, cylinder((0.0, 0.0, 0.0), TRUNK))
     assert whole[0, 0] > 10 * small[0, 0] > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 7), (2, 11, 30)])
+def test_grids_of_any_size_have_maps(shape: tuple[int, int, int]) -> None:
+    geometry = Geometry(shape, (4.0, 3.0, 0.5), (10.0, -20.0, 30.0))
+    loops = loops_around(3, (0.0, 0.0, 0.0), (200.0, 160.0))
+    exact = coil_profiles(loops, tuple(geometry.voxel_positions()), (0, 0, 0))
+    np.testing.assert_allclose(coil_maps(loops, geometry, (0, 0, 0)), exact, atol=1e-4)
