@@ -12,8 +12,8 @@ from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.coils import Loop, body_array, coil_maps, loops_around
 from chistream_simulator.echo_phases import EchoPhases
-from chistream_simulator.fields import shim_field, shim_terms
 from chistream_simulator.grids import cropped, refined, turned, with_size
+from chistream_simulator.magnetics.shim import shim_field, shim_terms
 from chistream_simulator.options.slab import turn_matrix
 from chistream_simulator.phantoms.phantom import Phantom
 from chistream_simulator.phantoms.pose import AT_REST, Pose
@@ -110,7 +110,9 @@ class Imaging:
         for signal in ("water", "fat"):
             scene.quantities[signal] *= profile
         points = block_points(geometry)
-        field = field - shim_field(points, self.shim)
+        field = field - shim_field(
+            points, self.shim, centre=self.geometry.position, b0_direction=self.case.b0_direction
+        )
         offset = self._phase_offset(points)
         return ObjectMaps(scene, field, offset, self.phases, self.phantom.velocities)
 
@@ -135,10 +137,17 @@ class Imaging:
 
     @cached_property
     def shim(self) -> RealArray:
-        """Coefficients of the shim, fitted over the phantom's focus at rest [ppm, ppm/mm]."""
+        """Coefficients of the shim, fitted over the phantom's focus at rest [ppm/mm^n]."""
         scene, field = self.phantom.scene_with_field(self.geometry)
         region = self.focus(scene)
-        return shim_terms(block_points(self.geometry), field, region, self.case.shim)
+        return shim_terms(
+            block_points(self.geometry),
+            field,
+            region,
+            self.case.shim,
+            centre=self.geometry.position,
+            b0_direction=self.case.b0_direction,
+        )
 
     def _beside(self, body: Shape) -> Point:
         """Return the place on the body's axis beside the middle of the slab."""
