@@ -133,11 +133,14 @@ def test_a_rectangular_train_has_the_squared_integral_of_its_rectangles() -> Non
     np.testing.assert_allclose(train.squared_integral[:2], expected, rtol=1e-9)
 
 
-def test_all_presets_have_trains_that_fit() -> None:
-    for name in preset_names():
-        case = load_preset(name)
-        train = echo_train(case)
-        assert train.n_samples == case.matrix[2] * case.readout_oversampling
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_has_a_train_that_fits(name: str) -> None:
+    case = load_preset(name)
+    train = echo_train(case)
+    assert len(train.first_moment) == len(case.TE)
+    assert train.waveform[0][-1] <= case.TR
+    n = case.matrix[2] * case.readout_oversampling
+    assert train.n_samples == pytest.approx(case.asymmetric_echo * n, abs=1)
 
 
 def test_an_asymmetric_echo_drops_its_first_samples() -> None:
