@@ -126,6 +126,8 @@ def test_what_rests_is_painted_once_for_all_poses_and_to_the_same_effect(
     geometry: Geometry,
 ) -> None:
     phantom = Breathing()
+    phantom.scene(geometry, AT_REST, ("chi",))
+    n_asked = len(phantom.bath.asked)
     for descent in (0.0, 3.0, 6.0, 3.0):
         scene = phantom.scene(geometry, Pose(descent), ("chi",))
         ball = BALL.moved((0.0, 0.0, -descent))
@@ -133,7 +135,7 @@ def test_what_rests_is_painted_once_for_all_poses_and_to_the_same_effect(
         afresh.paint([Part(BATH, "bath", "bath"), Part(ball, "ball", "ball")], VALUES)
         np.testing.assert_array_equal(scene.quantities["chi"], afresh.quantities["chi"])
         np.testing.assert_array_equal(scene.labels, afresh.labels)
-    assert len(phantom.bath.asked) == 1
+    assert len(phantom.bath.asked) == n_asked > 0
 
 
 def test_a_phantom_without_a_field_of_another_sort_gives_scene_and_field_apart() -> None:

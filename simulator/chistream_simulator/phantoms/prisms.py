@@ -58,7 +58,12 @@ class Superellipse:
 
 @dataclass(frozen=True)
 class Dome:
-    """Half an ellipsoid on an elliptic column: a diaphragm, or a lung seen from outside.
+    r"""A dome on an elliptic column: a diaphragm, or the inside of the chest.
+
+    .. math:: (u^2 + v^2)^{n / 2} + w^n \le 1
+
+    with u, v and w the distances from the centre towards L, P and S over the semi-axes; w is 0
+    below the centre.
 
     Parameters
     ----------
@@ -68,36 +73,41 @@ class Dome:
         Half widths towards L and P, and height of the dome towards S [mm].
     depth
         Length of the column below that ellipse [mm].
+    exponent
+        n > 1: 2 for half an ellipsoid, more for a blunter one.
     """
 
     centre: Point
     semi_axes: Point
     depth: float
+    exponent: float = 2.0
 
     def signed_distance(self, points: Points) -> RealArray:
         """Distance to the surface [mm], negative inside; exact near the surface only."""
         left, posterior, superior = (
             p - np.float32(c) for p, c in zip(points, self.centre, strict=True)
         )
-        level: RealArray = np.zeros((), np.float32)
-        slope: RealArray = np.zeros((), np.float32)
-        for offset, s in zip(
-            (left, posterior, np.maximum(superior, 0)), self.semi_axes, strict=True
-        ):
-            squared = np.square(offset * np.float32(1 / s))
-            level = level + squared
-            slope = slope + squared * np.float32(1 / s**2)
-        level = np.sqrt(level)
-        distance: RealArray = level * (level - 1) / np.sqrt(np.maximum(slope, _TINY))
-        # On the axis the estimate breaks down; half of the column's width is deep enough.
-        distance = np.where(level < 1e-3, np.float32(-min(self.semi_axes) / 2), distance)
+        a, b, c = self.semi_axes
+        n = self.exponent
+        u_squared, v_squared = np.square(left * np.float32(1 / a)), np.square(posterior / b)
+        across = np.sqrt(u_squared + v_squared)
+        along = np.maximum(superior, 0) * np.float32(1 / c)
+        level = np.maximum(across**n + along**n, _TINY) ** (1 / n)
+        # The slope of `across` has the length of (u / a, v / b) / across; the rest is the chain
+        # rule. All of it is divided by the level's own power, which is 1 at the surface.
+        sideways = across ** (n - 2) * np.sqrt(u_squared / a**2 + v_squared / b**2)
+        slope = np.hypot(sideways, along ** (n - 1) / c) / level ** (n - 1)
+        distance = (level - 1) / np.maximum(slope, np.float32(1e-6))
+        # Near the axis below the dome there is no slope; half of the width is deep enough.
+        distance = np.maximum(distance, -np.float32(min(self.semi_axes)))
         cut: RealArray = np.maximum(distance, -np.float32(self.depth) - superior)
         return cut
 
     def reach(self, direction: Point) -> float:
         """How far the solid extends from its centre along a unit vector [mm]."""
         across = np.hypot(self.semi_axes[0] * direction[0], self.semi_axes[1] * direction[1])
-        up = np.hypot(across, self.semi_axes[2] * direction[2])
+        dual = self.exponent / (self.exponent - 1)
+        up = (across**dual + abs(self.semi_axes[2] * direction[2]) ** dual) ** (1 / dual)
         return float(max(up, across + self.depth * abs(direction[2])))
 
     def moved(self, by: Point) -> "Dome":

@@ -7,10 +7,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chistream.arrays import IntArray, Mask, RealArray
+from chistream.arrays import Mask, RealArray
 from chistream.physics.geometry import Geometry
 from chistream_simulator.grids import cropped
-from chistream_simulator.phantoms.partial_volumes import blend, filled_part, mark
+from chistream_simulator.phantoms.partial_volumes import blend, filled_block, mark, points_at
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.shapes import Points, Shape
 
@@ -115,7 +115,7 @@ class Scene:
         block = block_around(self.geometry, shape, margin=_half_diagonal(self.geometry))
         if any(part.start == part.stop for part in block):
             return
-        filled = filled_part(_distance_around(self.geometry, block, shape))
+        filled = filled_block(self.geometry, block, shape)
         for name, quantity in self.quantities.items():
             blend(quantity[block], filled, float(values[name]))
         mark(self.labels[block], filled, number)
@@ -185,33 +185,7 @@ def block_points(geometry: Geometry, block: Block = WHOLE) -> Points:
         patient's axes each is a line of values, not a volume: painting there costs little.
     """
     z, y, x = (np.arange(n)[part] for n, part in zip(geometry.shape, block, strict=True))
-    return _points_at(geometry, (z, y, x))
-
-
-def _points_at(geometry: Geometry, indices: tuple[IntArray, IntArray, IntArray]) -> Points:
-    """Patient positions of the voxels with these indices ``(z, y, x)``, also outside the grid."""
-    z, y, x = (
-        (index - n // 2) * d
-        for index, n, d in zip(indices, geometry.shape, geometry.voxel_size, strict=True)
-    )
-    steps = (z[:, None, None], y[None, :, None], x[None, None, :])
-    axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
-    left, posterior, superior = (
-        np.asarray(
-            sum((s * a[c] for s, a in zip(steps, axes, strict=True) if a[c]), geometry.position[c]),
-            dtype=np.float32,
-        )
-        for c in range(3)
-    )
-    return left, posterior, superior
-
-
-def _distance_around(geometry: Geometry, block: Block, shape: Shape) -> RealArray:
-    """Signed distance in a block with one voxel more on every side [mm]."""
-    z, y, x = (np.arange(part.start - 1, part.stop + 1) for part in block)
-    distance = shape.signed_distance(_points_at(geometry, (z, y, x)))
-    full = np.broadcast_to(distance, (z.size, y.size, x.size))
-    return np.ascontiguousarray(full, np.float32)
+    return points_at(geometry, z[:, None, None], y[None, :, None], x[None, None, :])
 
 
 def _half_diagonal(geometry: Geometry) -> float:
