@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from chistream.errors import SettingsError
 from chistream_simulator.blood import deoxygenation
+from chistream_simulator.gradients import echo_train
 from chistream_simulator.options.encoding import EncodingOptions
 from chistream_simulator.options.gating import GatingOptions
 from chistream_simulator.options.imperfections import ImperfectionOptions
@@ -57,6 +58,7 @@ class Case(
     def _consistent(self) -> Self:
         for check in (_check_lines, _check_heartbeat, _check_blood, _check_diaphragm):
             check(self)
+        echo_train(self)
         return self
 
 

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chistream.arrays import RealArray
 from chistream.physics.constants import GAMMA_BAR
-from chistream_simulator.case import Case
+
+if TYPE_CHECKING:  # a case asks whether its train fits
+    from chistream_simulator.case import Case
 
 EXCITATION = 0.25e-3
 """From the centre of the excitation to its end [s]: until then no readout gradient may run."""
@@ -246,7 +249,7 @@ class EchoTrain:
             )
 
 
-def echo_train(case: Case) -> EchoTrain:
+def echo_train(case: "Case") -> EchoTrain:
     """Make the readout gradient of a case.
 
     Parameters
