@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import Result
 from tests.simulator.replaying.servers import Serve, answer_with, image
 from typer.testing import CliRunner
 
@@ -15,7 +15,7 @@ from chistream.stream.messages import Acquisitions, Close, ConfigText, Image, Te
 runner = CliRunner()
 
 
-def run(*arguments: object) -> Result:
+def run(*arguments: object) -> Any:  # noqa: ANN401  (typer's result, or click's)
     return runner.invoke(cli.app, ["replay", *map(str, arguments)])
 
 

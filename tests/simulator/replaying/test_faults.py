@@ -156,11 +156,19 @@ def test_garbage_is_as_long_as_what_it_replaces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "first", "last"),
-    [("readout", 2, 342), ("header", 2, 10**6), ("config", 2, 1026), ("close", 0, 2)],
+    ("message", "n_bits", "first", "last"),
+    [
+        ("readout", 1024, 2, 342),
+        ("header", 90, 2, 24),
+        ("config", 1024, 2, 1026),
+        ("close", 5, 0, 2),
+    ],
 )
-def test_as_many_bits_are_flipped_as_asked_and_where(message: str, first: int, last: int) -> None:
-    items = struck(f"garbage:message={message},how=flip,bits=5")
+def test_as_many_bits_are_flipped_as_asked_and_where(
+    message: str, n_bits: int, first: int, last: int
+) -> None:
+    items = struck(f"garbage:message={message},how=flip,bits={n_bits}")
+    assert damages(items)[0].what.endswith(f": {n_bits} bits flipped")
     (flipped,) = (item for item in items if isinstance(item, bytes))
     place = (damages(items)[0].readout or 1) - 1
     whole: dict[str, Message] = {
@@ -171,7 +179,7 @@ def test_as_many_bits_are_flipped_as_asked_and_where(message: str, first: int, l
     }
     before = b"".join(encode(whole[message]))
     change = np.unpackbits(np.frombuffer(before, np.uint8) ^ np.frombuffer(flipped, np.uint8))
-    assert change.sum() == 5
+    assert change.sum() == n_bits
     places = np.flatnonzero(change) // 8
     assert first <= places.min() <= places.max() < last
 
@@ -213,6 +221,16 @@ def test_a_reordered_readout_is_overtaken_by_no_more_than_the_window() -> None:
     for seed in range(20):
         found = counters(struck("reorder:at=50,window=4", seed=seed))
         assert 1 <= found.index(49) - 49 <= 4
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_last_readout_can_be_overtaken_by_nobody_and_none_gets_lost(seed: int) -> None:
+    fault = parse_fault("reorder:count=2")
+    items = list(strike_all([fault], iter([readouts([0, 1, 2])]), 3, seed))
+    found = counters(items)
+    assert sorted(found) == [0, 1, 2]
+    assert found != [0, 1, 2]
+    assert all(d.what != f"sent after readout {d.readout}" for d in damages(items))
 
 
 @pytest.mark.parametrize(("how", "axis"), [("samples", 2), ("channels", 1)])
@@ -378,6 +396,20 @@ def test_a_fault_that_was_not_done_is_no_success(serve: Serve, long_scan: Path) 
     scan = only(long_scan, serve(answer_with(Close())).port, "cut:message=text")
     assert not scan.succeeded
     assert "fault cut (seed 0): not done, the scan ended before" in scan.failure
+
+
+def test_a_fault_that_was_not_done_excuses_no_missing_close(serve: Serve, long_scan: Path) -> None:
+    scan = only(long_scan, serve(answer_with(image(1))).port, "cut:message=text")
+    assert scan.failure.startswith("the server ended without CLOSE; fault cut")
+
+
+def test_who_is_gone_hears_nothing_more_however_much_comes(serve: Serve, long_scan: Path) -> None:
+    def script(session: Session) -> None:
+        while True:
+            session.say(image(1))
+
+    server = serve(script)
+    assert only(long_scan, server.port, "kill").succeeded
 
 
 def test_a_stall_holds_the_stream_back(serve: Serve, long_scan: Path) -> None:

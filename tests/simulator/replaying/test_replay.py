@@ -305,7 +305,7 @@ def test_one_file_may_be_read_several_times_at_once_and_ended_in_any_order(tmp_p
     stamps = list(range(600))
     path = write_scan(tmp_path / "a.h5", waveform(3), readouts(stamps))
     with held_open([path], "dataset"):
-        for _ in range(20):
+        for _ in range(8):
             early, late = (read_messages(path, block=64) for _ in range(2))
             first = [next(early), next(early), next(early), next(late), next(late)]
             assert len(first) == 5
@@ -413,6 +413,19 @@ def test_a_server_that_never_answers_is_given_up(serve: Serve, scan: Path, tmp_p
     result = replay([scan], port=serve(script).port, out=out, timeout=0.2)
     assert only(result).error == "the server has been silent for 0.2 s"
     assert [type(m) for m in read_messages(out)] == [Image]
+
+
+def test_a_server_may_take_its_time_as_long_as_it_gives_signs_of_life(
+    serve: Serve, scan: Path
+) -> None:
+    def script(session: Session) -> None:
+        session.hear()
+        for value in range(5):
+            threading.Event().wait(0.15)
+            session.say(image(value))
+        session.say(Close())
+
+    assert replay([scan], port=serve(script).port, timeout=0.5).succeeded
 
 
 def test_a_server_that_takes_no_data_is_given_up(serve: Serve, large_scan: Path) -> None:

@@ -135,6 +135,10 @@ def test_one_readout_in_each_heartbeat_is_enough() -> None:
     assert beats_in([1000, 1400, 1805, 2199], [200, 200, 200, 201]) == 4
 
 
+def test_scans_without_a_time_of_day_have_heartbeats_too() -> None:
+    assert beats_in([0, 0, 0, 0, 0], [200, 204, 200, 204, 199]) == 3
+
+
 def test_a_missed_trigger_is_no_heartbeat() -> None:
     # The second beat was not seen: the time since the trigger goes on, and nothing is counted.
     assert beats_in([300, 700, 1100], [200, 600, 200]) == 2
