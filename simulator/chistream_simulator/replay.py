@@ -109,6 +109,26 @@ def replay(
         If a file holds no scan.
     OSError
         If a file cannot be read, or the trace cannot be written.
+
+    Notes
+    -----
+    How servers differ: python-ismrmrd-server [1]_ and OpenRecon take the name of a chain, texts
+    with a counted NUL (the defaults), settings as JSON, and expect ``waveforms="first"`` or none.
+    Gadgetron [2]_ takes the name of a configuration, such as ``generic_cartesian_grappa.xml``, or
+    its XML as ``config_text``; it has no use for settings as text. Its Python modules, and
+    ``chistream gadgetron listen``, take ``config_text`` and ``counted_nul=False``, and no settings.
+
+    A session ends with the server's CLOSE, or when it ends the connection: without CLOSE it has
+    not succeeded, but the images are kept. A message of an unknown id has no known length, so that
+    nothing behind it can be read: the session ends there.
+
+    With faults a session has succeeded if each of them was done and the server ended with CLOSE,
+    whatever it made of the damage; if a fault took the client away, nothing is expected of it.
+
+    References
+    ----------
+    .. [1] https://github.com/kspaceKelvin/python-ismrmrd-server
+    .. [2] https://github.com/gadgetron/gadgetron
     """
     if repeat < 1 or parallel < 1:
         raise ReplayError(f"repeat ({repeat}) and parallel ({parallel}) are at least 1")

@@ -52,11 +52,17 @@ class FaultResult:
 
     def summary(self) -> str:
         """Return it as a line for people."""
-        told = [_damage_in_words(damage) for _, damage in self.struck[:_SHOWN]]
-        if len(self.struck) > _SHOWN:
-            told.append(f"and {len(self.struck) - _SHOWN} more")
-        words = "; ".join(told) or "not done, the scan ended before"
-        return f"fault {self.fault.kind} (seed {self.seed}): {words}"
+        shown = [damage for _, damage in self.struck[:_SHOWN]]
+        rest = len(self.struck) - len(shown)
+        more = f" and {rest} more" if rest else ""
+        alike = {damage.what for _, damage in self.struck}
+        if len(alike) == 1 and len(shown) > 1:
+            numbers = ", ".join(str(damage.readout) for damage in shown)
+            words = f"readouts {numbers}{more}: {alike.pop()}"
+        else:
+            words = "; ".join(map(_damage_in_words, shown)) + more
+        told = words or "not done, the scan ended before"
+        return f"fault {self.fault.kind} (seed {self.seed}): {told}"
 
 
 @dataclass

@@ -380,10 +380,18 @@ def test_after_damage_an_answer_in_order_is_a_success_whatever_it_says(
 ) -> None:
     scan = only(long_scan, serve(answer_with(Text("ERROR    bad"), Close())).port, "drop:count=9")
     assert scan.succeeded
-    assert "and 4 more" in scan.summary()
+    hit = [damage.readout for _, damage in scan.faults[0].struck]
+    first = ", ".join(map(str, hit[:5]))
+    assert f"fault drop (seed 0): readouts {first} and 4 more: left out" in scan.summary()
     said = scan.as_dict()["faults"][0]
     assert (said["fault"], said["done"], len(said["struck"]["readout"])) == ("drop", True, 9)
     assert json.loads(json.dumps(said)) == said
+
+
+def test_damage_of_several_kinds_is_told_one_by_one(serve: Serve, long_scan: Path) -> None:
+    scan = only(long_scan, serve(answer_with(Close())).port, "reorder:count=6")
+    told = [f"readout {d.readout}: {d.what}" for _, d in scan.faults[0].struck[:5]]
+    assert f"{'; '.join(told)} and 1 more" in scan.summary()
 
 
 def test_after_damage_no_close_is_no_success(serve: Serve, long_scan: Path) -> None:

@@ -442,7 +442,7 @@ def test_a_server_that_takes_no_data_is_given_up(serve: Serve, large_scan: Path)
 def test_a_server_that_goes_while_it_is_sent_to_ends_the_session(
     serve: Serve, large_scan: Path
 ) -> None:
-    scan = only(replay([large_scan], port=serve(lambda session: session.hear(Header)).port))
+    scan = only(replay([large_scan], port=serve(lambda session: session.hear(Acquisitions)).port))
     assert scan.failure == "the server ended without CLOSE"
     assert not scan.is_sent
 
