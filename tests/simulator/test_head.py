@@ -200,8 +200,8 @@ def test_the_preset_holds_the_brain() -> None:
     case = load_preset("brain-3t")
     slab = slab_geometry(case)
     coarse = Geometry(
-        (case.matrix[0] // 3, case.matrix[1] // 4, case.matrix[2] // 4),
-        (slab.voxel_size[0] * 3, slab.voxel_size[1] * 4, slab.voxel_size[2] * 4),
+        (case.matrix[0], case.matrix[1] // 3, case.matrix[2] // 3),
+        (slab.voxel_size[0], slab.voxel_size[1] * 3, slab.voxel_size[2] * 3),
         slab.position,
     )
     scene = make_phantom(case).scene(coarse, quantities=())
