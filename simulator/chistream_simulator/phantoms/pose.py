@@ -10,9 +10,10 @@ class Pose:
     Parameters
     ----------
     descent
-        Of the diaphragm below end-expiration [mm].
+        Of the diaphragm below end-expiration [mm]; negative in coughs.
     contraction
-        Of the ventricles, in [0, 1]: 0 in diastasis, 1 at end-systole.
+        Of the ventricles: 0 in diastasis, 1 at end-systole, below 0 (to -0.2) while the atria
+        contract and fill them further.
     """
 
     descent: float = 0.0
