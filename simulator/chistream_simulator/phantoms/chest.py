@@ -69,10 +69,12 @@ class ChestPhantom(PaintedPhantom):
 
         They are a mixture of air and tissue; its air grows so that chi does by ``lung_inflation``.
         """
-        air, lung = self.values["air"]["chi"], self.values["lung"]
-        chi = min(lung["chi"] + self._case.lung_inflation * pose.descent, air)
-        left = (air - chi) / (air - lung["chi"])
-        filled = {"chi": chi, "water": left * lung["water"], "fat": left * lung["fat"]}
+        lung = self.values["lung"]
+        to_air = self.values["air"]["chi"] - lung["chi"]
+        gained = self._case.lung_inflation * pose.descent
+        part = min(gained / to_air, 1.0) if to_air > 0 else 0.0
+        filled = {name: (1 - part) * lung[name] for name in ("water", "fat")}
+        filled["chi"] = lung["chi"] + part * to_air
         return {**self.values, "lung": {**lung, **filled}}
 
 

@@ -136,17 +136,17 @@ class Heart:
     @property
     def la(self) -> Shape:
         """Cavity of the left atrium."""
-        return Intersection(self._atrium((-4.0, 5.0), (28.0, 25.0), 81.0), self._atrial_side)
+        return Intersection(self._atrium((-4.0, 1.0), (28.0, 25.0), 78.0), self._atrial_side)
 
     @property
     def ra(self) -> Shape:
         """Cavity of the right atrium, before the left one with its wall is put into it."""
-        return Intersection(self._atrium((43.0, 9.0), (25.0, 30.0), 77.0), self._atrial_side)
+        return Intersection(self._atrium((37.0, 8.0), (23.5, 30.0), 76.0), self._atrial_side)
 
     @property
     def _rv_solid(self) -> Ellipsoid:
         c = self.contraction
-        return self._solid((27.0 - 6.0 * c, 2.0, -4.0), (30.5 - 10.5 * c, 36.0 - 3.0 * c, 44.0))
+        return self._solid((28.0 - 6.0 * c, 2.0, -4.0), (32.0 - 11.0 * c, 36.0 - 3.0 * c, 44.0))
 
     def _atrium(
         self, across: tuple[float, float], widths: tuple[float, float], roof: float

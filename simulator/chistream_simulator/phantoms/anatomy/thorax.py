@@ -46,10 +46,10 @@ RIB_LEVELS = tuple(range(-132, 120, 26))
 RIB_TILT = 24.0
 """Ribs run down towards the front [degrees]."""
 
-SPINE = (0.0, 62.0)
+SPINE = (0.0, 65.0)
 """Middle of the vertebral bodies (L, P) [mm]."""
 
-CANAL = (0.0, 85.0)
+CANAL = (0.0, 88.0)
 """Middle of the spinal canal (L, P) [mm]."""
 
 INSIDE = without(
@@ -129,8 +129,8 @@ def _spine() -> tuple[Part, ...]:
     return (
         Part(cylinder((*SPINE, 0.0), (18.5, 15.5)), "vessel_wall", "spine"),
         Part(vertebrae, "bone", "spine"),
-        Part(cylinder((0.0, 86.0, 0.0), (14.0, 12.0)), "bone", "spine"),
-        Part(cylinder((0.0, 97.0, 0.0), (3.5, 9.0)), "bone", "spine"),
+        Part(cylinder((0.0, 89.0, 0.0), (14.0, 12.0)), "bone", "spine"),
+        Part(cylinder((0.0, 99.0, 0.0), (3.5, 9.0)), "bone", "spine"),
         Part(cylinder((*CANAL, 0.0), (8.5, 7.5)), "csf", "spinal_canal"),
         Part(cylinder((*CANAL, 0.0), (4.5, 4.0)), "white_matter", "spinal_canal"),
     )

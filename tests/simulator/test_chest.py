@@ -1,0 +1,414 @@
+"""The chest: sizes and neighbours of its organs, how they move, and what can be left out."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.ndimage import binary_dilation
+
+from chistream.arrays import Mask, RealArray
+from chistream.physics.geometry import Geometry
+from chistream_simulator.case import Case, load_preset
+from chistream_simulator.imaging import slab_geometry
+from chistream_simulator.phantoms.anatomy.beating import BeatingHeart
+from chistream_simulator.phantoms.anatomy.heart import Heart, cup_radius, cup_volume
+from chistream_simulator.phantoms.chest import SILENT, ChestPhantom
+from chistream_simulator.phantoms.partial_volumes import (
+    CERTAIN,
+    filled_block,
+    filled_part,
+    points_at,
+)
+from chistream_simulator.phantoms.phantom import tissue_values
+from chistream_simulator.phantoms.pose import AT_REST, Pose
+from chistream_simulator.phantoms.scene import Scene, blank_scene, block_points
+from chistream_simulator.tissues import tissue_table
+
+BODY = Geometry((145, 87, 125), (3.0, 3.0, 3.0))
+"""All of the chest, and some air around."""
+
+HEART = Geometry((61, 66, 72), (2.0, 2.0, 2.0), (4.0, -14.0, 2.0))
+
+INSPIRED = Pose(15.0)
+SYSTOLE = Pose(0.0, 1.0)
+CHAMBERS = ("LV", "RV", "LA", "RA")
+
+
+@lru_cache(maxsize=1)
+def patient() -> ChestPhantom:
+    return ChestPhantom(Case())
+
+
+@lru_cache(maxsize=4)
+def chest(pose: Pose = AT_REST) -> Scene:
+    return patient().scene(BODY, pose, ("chi", "water", "fat"))
+
+
+@lru_cache(maxsize=4)
+def heart(pose: Pose = AT_REST) -> Scene:
+    return painted_heart(Case(), pose)
+
+
+def painted_heart(case: Case, pose: Pose = AT_REST) -> Scene:
+    blank = blank_scene(HEART, {"chi": 0.0})
+    return blank.paint(BeatingHeart(case).parts(), tissue_values(case), pose)
+
+
+def volume(scene: Scene, label: str) -> float:
+    """Volume of a label [ml]."""
+    return float(scene.where(label).sum() * np.prod(scene.geometry.voxel_size) / 1000)
+
+
+def positions(scene: Scene, label: str) -> RealArray:
+    """Voxel positions of a label ``(n, 3)``: L, P, S [mm]."""
+    where = scene.where(label)
+    places = [np.broadcast_to(p, where.shape)[where] for p in block_points(scene.geometry)]
+    return np.stack(places, axis=-1).astype(float)
+
+
+def near(scene: Scene, label: str, distance: int) -> Mask:
+    """Voxels of a label, and those up to so many voxels from it."""
+    grown: Mask = binary_dilation(scene.where(label), iterations=distance)
+    return grown
+
+
+@pytest.mark.parametrize(
+    ("label", "low", "high"),
+    [
+        ("LV", 90, 110),
+        ("RV", 100, 130),
+        ("LA", 50, 80),
+        ("RA", 55, 90),
+        ("myocardium", 150, 230),
+        ("epicardial_fat", 80, 220),
+        ("lung", 2500, 4500),
+        ("liver", 1300, 2000),
+        ("spleen", 100, 250),
+        ("stomach_air", 30, 100),
+        ("aorta", 120, 250),
+        ("spine", 300, 700),
+        ("fat", 4000, 9000),
+    ],
+)
+def test_organs_are_as_large_as_in_adults(label: str, low: float, high: float) -> None:
+    assert low < volume(chest(), label) < high
+
+
+def test_the_left_ventricle_has_the_volume_of_its_closed_form() -> None:
+    for contraction in (0.0, 0.5, 1.0):
+        pose = Pose(0.0, contraction)
+        state = Heart(contraction)
+        own = cup_volume(state.inner_radius, state.inner_apex, state.base) / 1000
+        assert volume(heart(pose), "LV") == pytest.approx(own, rel=0.01)
+        # Its wall: measured with its cavity, which is cut a little nearer to the apex.
+        apex = state.lv_layer(1.0).semi_axes[2]
+        both = cup_volume(state.outer_radius, apex, state.base) / 1000
+        assert both - own == pytest.approx(126.5, rel=0.005)
+    assert cup_radius(cup_volume(7.0, 12.0, 5.0), 12.0, 5.0) == pytest.approx(7.0)
+
+
+def test_contraction_ejects_sixty_percent_and_about_as_much_on_the_right() -> None:
+    diastole, systole = heart(), heart(SYSTOLE)
+    left, right, atria, wall = (
+        (sum(volume(diastole, n) for n in names), sum(volume(systole, n) for n in names))
+        for names in (("LV",), ("RV",), ("LA", "RA"), ("myocardium",))
+    )
+    assert 1 - left[1] / left[0] == pytest.approx(0.6, abs=0.01)
+    stroke = left[0] - left[1]
+    assert right[0] - right[1] == pytest.approx(stroke, rel=0.1)
+    assert 0.4 * stroke < atria[1] - atria[0] < 0.9 * stroke
+    assert wall[1] == pytest.approx(wall[0], rel=0.03)
+
+
+def test_contraction_brings_the_base_to_the_apex_which_rests() -> None:
+    axis = np.array([0.62, -0.58, -0.53])
+    axis /= np.linalg.norm(axis)
+    base, apex = (
+        [extreme(positions(heart(pose), "LV") @ axis) for pose in (AT_REST, SYSTOLE)]
+        for extreme in (np.min, np.max)
+    )
+    assert base[1] - base[0] == pytest.approx(12.0, abs=1.0)
+    assert -4.0 < apex[1] - apex[0] < 0.0
+    assert Heart(1.0).outer_radius - Heart(1.0).inner_radius > 13  # thickens by a third and more
+
+
+@pytest.mark.parametrize("pose", [AT_REST, SYSTOLE, Pose(15.0, 0.5)])
+def test_cavities_touch_their_walls_and_valves_only(pose: Pose) -> None:
+    scene = chest(pose)
+    strangers = ("lung", "epicardial_fat", "mediastinal_fat", "liver", "body", "sternum", "fat")
+    for cavity in ("LV", "RV"):
+        # One voxel of wall, 3 mm, lies between: that of the right ventricle is hardly thicker.
+        touched = near(scene, cavity, 1) & ~scene.where(cavity)
+        for stranger in strangers:
+            assert scene.where(stranger)[touched].mean() < 0.01, (cavity, stranger)
+    assert not (near(scene, "LV", 2) & scene.where("RV")).any()
+    assert not (near(scene, "LV", 1) & scene.where("RA")).any()
+    assert not (near(scene, "LA", 1) & scene.where("RV")).any()
+
+
+@pytest.mark.parametrize("pose", [AT_REST, SYSTOLE, INSPIRED, Pose(25.0, 1.0)])
+def test_no_organ_lies_where_another_must_be(pose: Pose) -> None:
+    scene = chest(pose)
+    places = {
+        n: positions(scene, n)
+        for n in ("pericardium", "sternum", "spine", "liver", "RV", "ribs", "stomach_air", "LA")
+    }
+    # The heart lies between sternum and spine, and touches neither.
+    for bone in ("sternum", "spine", "ribs"):
+        assert not (near(scene, "pericardium", 1) & scene.where(bone)).any(), bone
+    assert places["pericardium"][:, 1].min() > places["sternum"][:, 1].max()
+    assert places["LA"][:, 1].max() < places["spine"][:, 1].min()
+    # Lungs and liver have the diaphragm between them, gas is in the stomach.
+    assert (near(scene, "liver", 1) & scene.where("lung")).sum() < 0.002 * scene.where("lung").sum()
+    assert places["liver"][:, 2].max() < 0
+    assert (near(scene, "stomach_air", 1) & scene.where("lung")).sum() == 0
+    # Ribs are whole: what moves does not wear them away.
+    assert volume(scene, "ribs") == pytest.approx(volume(chest(), "ribs"), rel=0.002)
+    assert volume(scene, "spine") == pytest.approx(volume(chest(), "spine"), rel=0.01)
+
+
+def test_there_is_nothing_outside_the_body_and_no_hole_in_its_wall() -> None:
+    scene = chest()
+    outside = scene.labels == 0
+    distance = patient().body.signed_distance(block_points(BODY))
+    distance = np.broadcast_to(distance, outside.shape)
+    assert (outside == (distance > 0))[np.abs(distance) > 0.1].all()
+    assert scene.quantities["chi"][distance > 3].min() == pytest.approx(9.4)
+    wall = near(scene, "lung", 2) & outside
+    assert not wall.any()
+
+
+def test_breathing_in_moves_each_organ_by_its_own_measure() -> None:
+    phantom = ChestPhantom(Case(tracking_factor=0.5, tracking_factor_ap=0.2))
+    geometry = Geometry((150, 60, 80), (2.0, 4.0, 4.0))
+    scenes = [phantom.scene(geometry, Pose(descent), ("chi",)) for descent in (0.0, 12.0)]
+
+    def shift(label: str) -> RealArray:
+        before, after = (positions(scene, label).mean(axis=0) for scene in scenes)
+        return np.asarray(after - before)
+
+    np.testing.assert_allclose(shift("LV"), (0.0, -2.4, -6.0), atol=0.3)
+    np.testing.assert_allclose(shift("RV"), (0.0, -2.4, -6.0), atol=0.3)
+    np.testing.assert_allclose(shift("stomach_air"), (0.0, 0.0, -12.0), atol=0.3)
+    for label in ("spine", "sternum", "ribs"):
+        np.testing.assert_allclose(shift(label), 0.0, atol=0.05)
+    tops = [positions(scene, "liver")[:, 2].max() for scene in scenes]
+    assert tops[1] - tops[0] == -12.0
+
+
+def test_lungs_fill_as_the_diaphragm_goes_down() -> None:
+    rest, full = chest(), chest(INSPIRED)
+    # 15 mm over some 30 000 mm^2 of diaphragm, less what the heart leaves free.
+    assert 350 < volume(full, "lung") - volume(rest, "lung") < 600
+    before, after = (s.quantities["chi"][s.where("lung")].max() for s in (rest, full))
+    assert after - before == pytest.approx(0.04 * 15, abs=1e-4)
+    # As much of the tissue is left as there is less of it to the air.
+    left = (9.4 - after) / (9.4 - before)
+    values, filled = patient().values, patient().values_in(INSPIRED)
+    assert filled["lung"]["water"] == pytest.approx(left * values["lung"]["water"])
+    assert {n: v for n, v in filled.items() if n != "lung"} == {
+        n: v for n, v in values.items() if n != "lung"
+    }
+    assert patient().values_in(Pose(1000.0))["lung"]["chi"] == values["air"]["chi"]
+
+
+def test_the_navigator_looks_through_lung_onto_the_top_of_the_liver() -> None:
+    beam = patient().beam
+    for pose in (AT_REST, INSPIRED):
+        scene = chest(pose)
+        left, posterior, superior = np.broadcast_arrays(*block_points(BODY))
+        radius = np.hypot(left - beam.centre[0], posterior - beam.centre[1])
+        height = superior - (beam.centre[2] - pose.descent)
+        column = radius < beam.radius
+        # The pericardium just touches the edge of the beam.
+        assert scene.where("lung")[column & (height > 3) & (height < 50)].mean() > 0.98
+        # The diaphragm is 3 mm thick, and the dome falls by 1 to 2 mm to the edge of the beam.
+        assert scene.where("liver")[column & (height < -9) & (height > -60)].all()
+
+
+def fat_signal(**settings: Any) -> RealArray:  # noqa: ANN401
+    phantom = ChestPhantom(Case.model_validate(settings))
+    return phantom.scene(BODY, AT_REST, ("fat",)).quantities["fat"]
+
+
+def test_what_is_set_to_nothing_is_not_there() -> None:
+    settings = {"subcutaneous_fat": 0.0, "epicardial_fat": 0.0, "ribs": False, "stomach_air": False}
+    dry = {name: {"fat_fraction": 0.0} for name in ("muscle", "bone")}
+    case = Case.model_validate({**settings, "tissues": dry})
+    scene = ChestPhantom(case).scene(BODY)
+    absent = {"fat", "epicardial_fat", "mediastinal_fat", "ribs", "stomach_air", "infarct"}
+    assert not absent & set(scene.names)
+    assert not scene.quantities["fat"].any()
+    rest = chest()
+    for label in ("LV", "RV", "liver", "lung", "spine"):
+        # Without fat the heart leaves some more room to the lungs.
+        assert volume(scene, label) == pytest.approx(volume(rest, label), rel=0.05), label
+    # Where fat, bone and gas were there is tissue now: no hole, nothing strange.
+    stranger = set(scene.names) - set(rest.names)
+    assert not stranger
+    missing = rest.where("ribs") | rest.where("epicardial_fat") | rest.where("stomach_air")
+    chi = np.abs(scene.quantities["chi"][missing & ~near(scene, "lung", 1)])
+    assert (
+        np.percentile(chi, 99.5) < 0.35
+    )  # the rest: slivers of lung, blood at its full difference
+
+
+@pytest.mark.parametrize("thickness", [8.0, 25.0])
+def test_subcutaneous_fat_is_as_thick_as_set(thickness: float) -> None:
+    phantom = ChestPhantom(Case(subcutaneous_fat=thickness))
+    along = Geometry((1, 1, 500), (3.0, 3.0, 1.0), (0.0, 0.0, -150.0))
+    where = phantom.scene(along, AT_REST, ("chi",)).where("fat")[0, 0]
+    assert where[:250].sum() == where[250:].sum() == pytest.approx(thickness, abs=1)
+    assert phantom.body.reach((1.0, 0.0, 0.0)) == pytest.approx(168 + thickness + 1.5)
+
+
+def test_more_epicardial_fat_keeps_off_the_left_ventricle_but_fills_the_grooves() -> None:
+    thin, thick = (volume(painted_heart(Case(epicardial_fat=t)), "epicardial_fat") for t in (4, 8))
+    assert thick > 1.5 * thin
+    scene = painted_heart(Case(epicardial_fat=6.0))
+    fat = positions(scene, "epicardial_fat")
+    state = Heart()
+    # Distance from the long axis' origin, in the plane of the atria and ventricles and below it.
+    axes = np.array([state.place(*e) for e in np.eye(3)]) - state.place(0.0, 0.0, 0.0)
+    own = (fat - state.place(0.0, 0.0, 0.0)) @ axes.T
+    lateral = own[(own[:, 0] < -20) & (np.abs(own[:, 1]) < 10)]
+    depth = np.hypot(lateral[:, 0], lateral[:, 1])
+    groove, free = (depth[np.abs(lateral[:, 2] - at) < 3] for at in (-33.0, 5.0))
+    assert np.ptp(free) < 6
+    assert np.ptp(groove) > 1.5 * np.ptp(free)
+
+
+@pytest.mark.parametrize("segment", range(1, 18))
+def test_an_infarct_lies_in_the_segment_that_is_asked_for(segment: int) -> None:
+    case = Case(infarct_size=14.0, infarct_segment=segment, infarct_extent=1.0)
+    scene = painted_heart(case)
+    cavity, place = positions(scene, "LV"), positions(scene, "infarct").mean(axis=0)
+    middle = cavity.mean(axis=0)
+    # The long axis from the shape of the cavity, away from the left atrium; the septum faces the
+    # right ventricle; anterior is what is left, towards the front and up.
+    axis = np.linalg.svd(cavity - middle, full_matrices=False)[2][0]
+    axis *= np.sign(axis @ (middle - positions(scene, "LA").mean(axis=0)))
+    right = positions(scene, "RV").mean(axis=0) - middle
+    septal = right - (right @ axis) * axis
+    septal /= np.linalg.norm(septal)
+    anterior = np.cross(axis, septal)
+    anterior *= -np.sign(anterior[1])
+    assert anterior[2] > 0
+    along = (cavity - middle) @ axis
+    level = ((place - middle) @ axis - along.min()) / np.ptp(along)
+    angle = np.degrees(np.arctan2((place - middle) @ anterior, (place - middle) @ septal))
+    assert segment_at(level, angle) == segment
+
+
+def segment_at(level: float, angle: float) -> int:
+    """Segment of the AHA's model at a level from base (0) to apex (1), and angle from septum."""
+    if level > 1:
+        return 17
+    if level > 2 / 3:
+        return 13 + int((135 - angle) % 360 // 90)
+    return (1 if level < 1 / 3 else 7) + int((120 - angle) % 360 // 60)
+
+
+@pytest.mark.parametrize("pose", [AT_REST, SYSTOLE])
+def test_an_infarct_takes_as_much_of_the_wall_as_is_asked_for(pose: Pose) -> None:
+    width = 16.0
+    volumes = {}
+    for extent in (0.3, 1.0):
+        case = Case(infarct_size=width, infarct_segment=9, infarct_extent=extent, infarct_chi=0.5)
+        scene = painted_heart(case, pose)
+        volumes[extent] = volume(scene, "infarct")
+        assert not (near(scene, "infarct", 1) & scene.where("LA")).any()
+        touches_rv = (near(scene, "infarct", 2) & scene.where("RV")).any()
+        assert touches_rv == (extent == 1.0)
+        assert (near(scene, "infarct", 1) & scene.where("LV")).any()
+        assert scene.quantities["chi"][scene.where("infarct")].max() == pytest.approx(0.5, abs=1e-3)
+    state = Heart(pose.contraction)
+    drilled = np.pi * (width / 2) ** 2 * (state.outer_radius - state.inner_radius) / 1000
+    # A drill through a curved wall takes some more than through a flat one.
+    assert volumes[1.0] == pytest.approx(drilled, rel=0.15)
+    assert volumes[0.3] == pytest.approx(0.3 * drilled, rel=0.25)
+
+
+@pytest.mark.parametrize("preset", ["demo", "cardiac-3t-nav"])
+def test_the_slab_of_a_heart_preset_holds_both_ventricles(preset: str) -> None:
+    slab = slab_geometry(load_preset(preset))
+    axis = np.asarray(slab.slice_dir)
+    middle = np.asarray(slab.position) - 0.5 * (1 - slab.shape[0] % 2) * slab.voxel_size[0] * axis
+    half = 0.45 * slab.shape[0] * slab.voxel_size[0]
+    for label, part in (("LV", 1.0), ("RV", 0.99)):
+        along = (positions(heart(), label) - middle) @ axis
+        assert np.mean(np.abs(along) < half) >= part
+
+
+@pytest.mark.slow
+def test_cells_that_are_passed_over_hold_no_surface() -> None:
+    turned = slab_geometry(
+        Case(matrix=(31, 52, 60), fov=(155.0, 208.0, 330.0), rotation=(20.0, -15.0, 30.0))
+    )
+    for geometry in (turned, Geometry((90, 26, 50), (5.0, 10.0, 8.0))):
+        block = (
+            slice(0, geometry.shape[0]),
+            slice(0, geometry.shape[1]),
+            slice(0, geometry.shape[2]),
+        )
+        z, y, x = (np.arange(-1, n + 1) for n in geometry.shape)
+        points = points_at(geometry, z[:, None, None], y[None, :, None], x[None, None, :])
+        certain = CERTAIN * float(np.linalg.norm(geometry.voxel_size)) / 2
+        for part in patient().parts:
+            shape = part.at(Pose(7.0, 0.4))
+            distance = np.broadcast_to(
+                shape.signed_distance(points), [n + 2 for n in geometry.shape]
+            )
+            every = filled_part(np.ascontiguousarray(distance, np.float32), certain)
+            np.testing.assert_allclose(
+                filled_block(geometry, block, shape), every, atol=2e-3, err_msg=part.label
+            )
+
+
+@pytest.mark.slow
+def test_lungs_bend_the_field_and_local_sources_are_a_part_of_it() -> None:
+    slab = slab_geometry(load_preset("demo"))
+    scene, total = patient().scene_with_field(slab)
+    local = patient().local_field(slab)
+    inner = scene.where("LV") | scene.where("RV")
+    # Tens of Hz over the heart, from lungs outside of it; a tenth of that from blood itself.
+    assert 0.05 < np.ptp(total[inner]) < 3
+    assert local[inner].std() < 0.3 * total[inner].std()
+    moved = patient().field(slab, Pose(10.0))
+    assert 0.02 < np.abs(moved - total)[inner].mean() < 1.0
+
+
+@pytest.mark.slow
+def test_the_local_field_is_the_sum_of_the_dipoles_of_tissue_in_the_slab() -> None:
+    case = Case(matrix=(20, 54, 72), fov=(100.0, 270.0, 400.0), rotation=(12.0, -8.0, 0.0))
+    slab, phantom = slab_geometry(case), ChestPhantom(case)
+    no_air = {name: {"chi": 0.0} for name in SILENT}
+    chi = ChestPhantom(case.model_copy(update={"tissues": no_air, "lung_inflation": 0.0})).scene(
+        slab
+    )
+    sources = np.stack(np.broadcast_arrays(*block_points(slab))).reshape(3, -1).astype(float)
+    strength = chi.quantities["chi"].ravel() * np.prod(slab.voxel_size) / (4 * np.pi)
+    inner = chi.where("LV") | chi.where("RV") | chi.where("myocardium")
+    places = np.flatnonzero(inner.ravel())[::97]
+    expected = []
+    for place in places:
+        apart = sources - sources[:, place, None]
+        r_squared = np.maximum((apart**2).sum(axis=0), 1e-6)
+        dipole = (3 * apart[2] ** 2 / r_squared - 1) * r_squared**-1.5
+        dipole[place] = 0.0
+        expected.append(strength @ dipole)
+    error = phantom.local_field(slab).ravel()[places] - np.array(expected)
+    # Blood and fat make 25 ppb of it; 5 mm voxels are coarse for a direct sum.
+    assert phantom.local_field(slab)[inner].std() > 0.015
+    assert error.std() < 0.008
+
+
+def test_the_parts_name_tissues_that_there_are() -> None:
+    case = Case(infarct_size=10.0)
+    phantom = ChestPhantom(case)
+    values = tissue_values(case)
+    assert {part.tissue for part in phantom.parts} <= set(values)
+    assert set(SILENT) <= set(tissue_table())
+    assert set(phantom.velocities) <= {part.label for part in phantom.parts}
+    assert set(CHAMBERS) <= set(phantom.velocities)
