@@ -15,7 +15,7 @@ from chistream.stream.messages import ConfigFile, ConfigText, Text
 from chistream_simulator.replaying.clients import Clients, Surroundings
 from chistream_simulator.replaying.exchange import parse_address
 from chistream_simulator.replaying.faults.asking import parse_fault
-from chistream_simulator.replaying.hdf5 import ImageFile, held_open
+from chistream_simulator.replaying.hdf5 import ImageFile
 from chistream_simulator.replaying.items import ReplayError
 from chistream_simulator.replaying.results import FaultResult, ReplayResult, ScanResult
 from chistream_simulator.replaying.script import Script
@@ -162,8 +162,7 @@ def replay(
         "began": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     }
     try:
-        with held_open({scan.path for scan in scans}, group):
-            Clients(shared).play([list(own) for _, own in groupby(scans, attrgetter("client"))])
+        Clients(shared).play([list(own) for _, own in groupby(scans, attrgetter("client"))])
     finally:
         shared.images.close()
         if trace is not None:

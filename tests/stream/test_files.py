@@ -441,6 +441,20 @@ def test_two_can_read_at_once(tmp_path: Path) -> None:
     assert all(a == b for a, b in both)
 
 
+def test_readers_of_one_file_end_in_any_order(tmp_path: Path) -> None:
+    # With a handle each, HDF5 ends the program when the first is closed before the last has read.
+    path = write(tmp_path / "a.h5", Header("<x/>"), waveform(2, 5), acquisitions(600, 2, 8))
+    for _ in range(4):
+        early, late = (read_messages(path, block=64) for _ in range(2))
+        begun = [next(early), next(early), next(early), next(late), next(late)]
+        assert len(begun) == 5
+        assert sum(len(m) for m in early if isinstance(m, Acquisitions)) == 600 - 64
+        assert sum(len(m) for m in late if isinstance(m, Acquisitions)) == 600
+    # Nobody reads any longer: the file may be replaced.
+    write(path, Header("<y/>"))
+    assert next(read_messages(path)) == Header("<y/>")
+
+
 def test_a_file_can_be_read_while_another_process_holds_its_lock(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", HEADER)
     program = (

@@ -32,6 +32,7 @@ from chistream.stream.messages import (
     Message,
     Waveform,
 )
+from chistream.stream.opened import opened
 
 BLOCK = 256
 """Readouts read or written at once: enough to be fast, 8 MB at 16 channels x 256 samples."""
@@ -280,8 +281,7 @@ def _reading(path: str | Path) -> Iterator[h5py.File]:
     with Path(path).open("rb"):
         pass  # a file that is missing or may not be read says so itself
     try:
-        # Without a lock, since a second reader is no harm.
-        with h5py.File(path, "r", locking=False) as file:
+        with opened(path) as file:
             yield file
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         # All of these are ways in which h5py tells of files whose content is not what it seems.

@@ -1,46 +1,12 @@
-"""Files that several sessions use at the same time."""
+"""The file of returned images, which several sessions write at the same time."""
 
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-import h5py
 
 from chistream.stream.files import MessageWriter
 from chistream.stream.messages import Acquisitions, Image, Message, Waveform
 
 _KEPT = (Acquisitions, Image, Waveform)
-
-
-@contextmanager
-def held_open(paths: Iterable[Path], group: str) -> Iterator[None]:
-    """Keep files open, and their datasets, while others open, read and close them.
-
-    HDF5 shares what it knows of a dataset between all who have opened it, and for arrays of
-    variable length, which is what readouts are stored as, that refers to the file as the first
-    opened it: once the first has closed it, the next to read ends the program (seen with HDF5
-    1.14 and 2.0, in one thread as in several). Whoever holds this is the first, and the last.
-
-    Parameters
-    ----------
-    paths
-        HDF5 files.
-    group
-        Group whose datasets are read.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be opened.
-    """
-    with ExitStack() as stack:
-        held = []
-        for path in paths:
-            file = stack.enter_context(h5py.File(path, "r", locking=False))
-            file[group].visititems(lambda _name, item: held.append(item))
-        yield
-        held.clear()
 
 
 class ImageFile:

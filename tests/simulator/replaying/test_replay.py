@@ -40,7 +40,7 @@ from chistream.stream.messages import (
 )
 from chistream_simulator.replay import ReplayError, ReplayResult, parse_address, replay
 from chistream_simulator.replaying.clients import Clients
-from chistream_simulator.replaying.hdf5 import ImageFile, held_open
+from chistream_simulator.replaying.hdf5 import ImageFile
 from chistream_simulator.replaying.results import ScanResult
 from chistream_simulator.replaying.watching import Silence
 
@@ -299,18 +299,6 @@ def test_no_session_at_all_is_refused(scan: Path, values: dict[str, int]) -> Non
 
 def test_no_files_are_no_scans() -> None:
     assert replay([]) == ReplayResult(())
-
-
-def test_one_file_may_be_read_several_times_at_once_and_ended_in_any_order(tmp_path: Path) -> None:
-    stamps = list(range(600))
-    path = write_scan(tmp_path / "a.h5", waveform(3), readouts(stamps))
-    with held_open([path], "dataset"):
-        for _ in range(8):
-            early, late = (read_messages(path, block=64) for _ in range(2))
-            first = [next(early), next(early), next(early), next(late), next(late)]
-            assert len(first) == 5
-            assert sum(len(m) for m in early if isinstance(m, Acquisitions)) == 600 - 64
-            assert sum(len(m) for m in late if isinstance(m, Acquisitions)) == 600
 
 
 # -- files that are no scans ------------------------------------------------------------------
