@@ -11,6 +11,7 @@ from chistream.arrays import Mask, RealArray
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case, load_preset
 from chistream_simulator.imaging import slab_geometry
+from chistream_simulator.options.slab import turn_matrix
 from chistream_simulator.phantoms.anatomy.beating import BeatingHeart
 from chistream_simulator.phantoms.anatomy.heart import Heart, cup_radius, cup_volume
 from chistream_simulator.phantoms.chest import SILENT, ChestPhantom
@@ -23,6 +24,7 @@ from chistream_simulator.phantoms.partial_volumes import (
 from chistream_simulator.phantoms.phantom import tissue_values
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Scene, blank_scene, block_points
+from chistream_simulator.phantoms.shapes import point
 from chistream_simulator.tissues import tissue_table
 
 BODY = Geometry((145, 87, 125), (3.0, 3.0, 3.0))
@@ -343,9 +345,8 @@ def test_the_slab_of_a_heart_preset_holds_both_ventricles(preset: str) -> None:
 
 @pytest.mark.slow
 def test_cells_that_are_passed_over_hold_no_surface() -> None:
-    turned = slab_geometry(
-        Case(matrix=(31, 52, 60), fov=(155.0, 208.0, 330.0), rotation=(20.0, -15.0, 30.0))
-    )
+    axes = [point(column) for column in turn_matrix((20.0, -15.0, 30.0)).T]
+    turned = Geometry((31, 52, 60), (5.0, 4.0, 5.5), (0.0, 0.0, 0.0), *axes)
     for geometry in (turned, Geometry((90, 26, 50), (5.0, 10.0, 8.0))):
         block = (
             slice(0, geometry.shape[0]),

@@ -7,16 +7,14 @@ import pytest
 
 from chistream.arrays import RealArray
 from chistream.physics.geometry import Geometry
-from chistream_simulator.case import Case
-from chistream_simulator.imaging import slab_geometry
+from chistream_simulator.options.slab import turn_matrix
 from chistream_simulator.phantoms.phantom import QUANTITIES, Phantom
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Part, blank_scene, block_around, block_points
-from chistream_simulator.phantoms.shapes import Ellipsoid, Points, Shape, axes_with
+from chistream_simulator.phantoms.shapes import Ellipsoid, Points, Shape, axes_with, point
 
-OBLIQUE = slab_geometry(
-    Case(matrix=(11, 12, 13), fov=(55.0, 36.0, 26.0), rotation=(20.0, -15.0, 30.0))
-)
+READ, PHASE, SLICE = (point(column) for column in turn_matrix((20.0, -15.0, 30.0)).T)
+OBLIQUE = Geometry((11, 12, 13), (5.0, 3.0, 2.0), (0.0, 0.0, 0.0), READ, PHASE, SLICE)
 AXIAL = Geometry((11, 12, 13), (5.0, 3.0, 2.0), (1.0, 2.0, 3.0))
 BALL = Ellipsoid((1.0, 2.0, 3.0), (9.0, 9.0, 9.0))
 VALUES = {"outside": {"chi": 9.0}, "bath": {"chi": 1.0}, "ball": {"chi": 3.0}}
