@@ -8,25 +8,20 @@ opened it: once the first has closed it, the next to read ends the program (seen
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import h5py
+from h5py._objects import phil  # the lock under which h5py itself opens and closes
 
 
+@dataclass
 class _Handle:
-    """An open file, closed when the last of its readers lets go of it."""
-
-    def __init__(self, path: Path) -> None:
-        # Without a lock, since a second reader is no harm.
-        self.file = h5py.File(path, "r", locking=False)
-
-    def __del__(self) -> None:
-        if hasattr(self, "file"):
-            self.file.close()
+    file: h5py.File
+    n_readers: int = 0
 
 
-_handles: "WeakValueDictionary[tuple[int, int], _Handle]" = WeakValueDictionary()
+_handles: dict[tuple[int, int], _Handle] = {}
 
 
 @contextmanager
@@ -50,7 +45,17 @@ def opened(path: str | Path) -> Iterator[h5py.File]:
     """
     status = Path(path).stat()
     key = (status.st_dev, status.st_ino)
-    handle = _handles.get(key)
-    if handle is None:
-        handle = _handles.setdefault(key, _Handle(Path(path)))
-    yield handle.file
+    with phil:
+        if key not in _handles:
+            # Without a lock of the file, since a second reader is no harm.
+            _handles[key] = _Handle(h5py.File(path, "r", locking=False))
+        handle = _handles[key]
+        handle.n_readers += 1
+    try:
+        yield handle.file
+    finally:
+        with phil:
+            handle.n_readers -= 1
+            if not handle.n_readers:
+                del _handles[key]
+                handle.file.close()
