@@ -13,7 +13,8 @@ from chistream_simulator.case import Case, load_preset
 from chistream_simulator.imaging import slab_geometry
 from chistream_simulator.options.slab import turn_matrix
 from chistream_simulator.phantoms.anatomy.beating import BeatingHeart
-from chistream_simulator.phantoms.anatomy.heart import Heart, cup_radius, cup_volume
+from chistream_simulator.phantoms.anatomy.heart import AXES, Heart, cup_radius, cup_volume
+from chistream_simulator.phantoms.anatomy.vessels import OUTFLOW, VESSELS
 from chistream_simulator.phantoms.chest import SILENT, ChestPhantom
 from chistream_simulator.phantoms.partial_volumes import (
     CERTAIN,
@@ -121,6 +122,18 @@ def test_contraction_ejects_sixty_percent_and_about_as_much_on_the_right() -> No
     assert right[0] - right[1] == pytest.approx(stroke, rel=0.1)
     assert 0.4 * stroke < atria[1] - atria[0] < 0.9 * stroke
     assert wall[1] == pytest.approx(wall[0], rel=0.03)
+
+
+def test_vessels_hang_on_the_base_of_the_heart_and_on_what_rests() -> None:
+    rest, moved = Heart(), Heart(1.0, (0.0, -3.0, -9.0))
+    axis = np.asarray(AXES[2])
+    for vessel in (OUTFLOW, *VESSELS):
+        shifts = np.subtract(vessel.at(moved).nodes, vessel.at(rest).nodes)
+        for shift in shifts[: len(vessel.roots)]:
+            np.testing.assert_allclose(shift, 12 * axis + [0.0, -3.0, -9.0])
+        for shift, (_, part, _) in zip(shifts[len(vessel.roots) :], vessel.nodes, strict=True):
+            np.testing.assert_allclose(shift, [0.0, -3.0 * part, -9.0 * part])
+        assert len(vessel.at(rest).radii) == len(shifts)
 
 
 def test_contraction_brings_the_base_to_the_apex_which_rests() -> None:
@@ -301,6 +314,9 @@ def test_an_infarct_lies_in_the_segment_that_is_asked_for(segment: int) -> None:
     level = ((place - middle) @ axis - along.min()) / np.ptp(along)
     angle = np.degrees(np.arctan2((place - middle) @ anterior, (place - middle) @ septal))
     assert segment_at(level, angle) == segment
+    ring = np.searchsorted((6, 12, 16), segment)
+    # In the middle of its third of the cavity, but where the drill meets a slanting wall.
+    assert ring == 3 or level == pytest.approx((ring + 0.5) / 3, abs=0.05)
 
 
 def segment_at(level: float, angle: float) -> int:

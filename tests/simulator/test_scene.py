@@ -32,7 +32,7 @@ def test_block_points_are_the_voxel_positions(geometry: Geometry) -> None:
 def test_a_block_holds_all_of_a_solid_and_little_else(geometry: Geometry) -> None:
     solid = Ellipsoid((3.0, -2.0, 5.0), (6.0, 4.0, 9.0), axes_with((1.0, 1.0, 0.5)))
     inside = solid.signed_distance(block_points(geometry)) < 0
-    z, y, x = block_around(geometry, solid, margin=0.0)
+    z, y, x = block_around(geometry, solid)
     outside = inside.copy()
     outside[z, y, x] = False
     assert inside.any()

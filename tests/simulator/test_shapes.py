@@ -222,6 +222,15 @@ def test_layers_repeat() -> None:
     np.testing.assert_allclose(layers.signed_distance((0 * s, 0 * s, s)), expected, atol=1e-5)
 
 
+def test_the_radius_of_a_tube_changes_evenly_from_node_to_node() -> None:
+    tube = Tube(((0.0, 0.0, 0.0), (0.0, 0.0, 20.0), (0.0, 0.0, 30.0)), (6.0, 4.0, 4.0))
+    s = np.array([0.0, 5.0, 10.0, 20.0, 25.0])
+    np.testing.assert_allclose(
+        tube.signed_distance((0 * s, 0 * s, s)), [-6.0, -5.5, -5.0, -4.0, -4.0], atol=1e-5
+    )
+    assert tube.reach((0.0, 0.0, 1.0)) == 21.0
+
+
 def test_a_tube_needs_two_nodes_and_a_radius_for_each() -> None:
     with pytest.raises(ValueError, match="1 nodes with 1 radii"):
         Tube(((0.0, 0.0, 0.0),), (1.0,))

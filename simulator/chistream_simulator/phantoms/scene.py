@@ -112,7 +112,7 @@ class Scene:
         return self
 
     def _paint(self, shape: Shape, values: Mapping[str, float], number: int) -> None:
-        block = block_around(self.geometry, shape, margin=_half_diagonal(self.geometry))
+        block = block_around(self.geometry, shape)
         if any(part.start == part.stop for part in block):
             return
         filled = filled_block(self.geometry, block, shape)
@@ -142,8 +142,8 @@ def blank_scene(geometry: Geometry, surroundings: Mapping[str, float]) -> Scene:
     return Scene(geometry, maps, np.zeros(geometry.shape, np.uint8))
 
 
-def block_around(geometry: Geometry, shape: Shape, margin: float) -> Block:
-    """Find the part of a grid that a solid can touch.
+def block_around(geometry: Geometry, shape: Shape) -> Block:
+    """Find the voxels of a grid that a solid can cut.
 
     Parameters
     ----------
@@ -151,8 +151,6 @@ def block_around(geometry: Geometry, shape: Shape, margin: float) -> Block:
         The grid.
     shape
         The solid.
-    margin
-        Added on every side [mm].
 
     Returns
     -------
@@ -162,7 +160,7 @@ def block_around(geometry: Geometry, shape: Shape, margin: float) -> Block:
     offset = np.subtract(shape.centre, geometry.position)
     axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
     z, y, x = (
-        _extent(n, float(offset @ np.asarray(axis)) / d, (shape.reach(axis) + margin) / d)
+        _extent(n, float(offset @ np.asarray(axis)) / d, shape.reach(axis) / d)
         for n, d, axis in zip(geometry.shape, geometry.voxel_size, axes, strict=True)
     )
     return z, y, x
@@ -186,10 +184,6 @@ def block_points(geometry: Geometry, block: Block = WHOLE) -> Points:
     """
     z, y, x = (np.arange(n)[part] for n, part in zip(geometry.shape, block, strict=True))
     return points_at(geometry, z[:, None, None], y[None, :, None], x[None, None, :])
-
-
-def _half_diagonal(geometry: Geometry) -> float:
-    return float(np.linalg.norm(geometry.voxel_size)) / 2
 
 
 def _extent(n: int, centre: float, reach: float) -> slice:
