@@ -384,16 +384,24 @@ def test_cells_that_are_passed_over_hold_no_surface() -> None:
 
 
 @pytest.mark.slow
-def test_lungs_bend_the_field_and_local_sources_are_a_part_of_it() -> None:
+def test_lungs_bend_the_field_over_the_heart_as_much_as_in_people() -> None:
     slab = slab_geometry(load_preset("demo"))
     scene, total = patient().scene_with_field(slab)
+    where = scene.where("LV") | scene.where("RV") | scene.where("myocardium")
+    ramps = [np.ones(slab.shape), *(np.broadcast_to(p, slab.shape) for p in block_points(slab))]
+    terms = np.stack([ramp[where] for ramp in ramps], axis=-1)
+    shim = np.linalg.lstsq(terms, total[where], rcond=None)[0]
+    shimmed = total - sum(term * ramp for term, ramp in zip(shim, ramps, strict=True))
+    over_myocardium = np.percentile(shimmed[scene.where("myocardium")], [2, 98])
+    # 71 +- 14 Hz from peak to peak over the myocardium at 1.5 T, behind a linear shim: Reeder,
+    # Magn Reson Med 1998;39:988-998.
+    assert 40 < np.ptp(over_myocardium) * 63.87 < 100
+    # Blood makes a tenth of it. A breath changes it by some Hz behind the shim, more before.
     local = patient().local_field(slab)
-    inner = scene.where("LV") | scene.where("RV")
-    # Tens of Hz over the heart, from lungs outside of it; a tenth of that from blood itself.
-    assert 0.05 < np.ptp(total[inner]) < 3
-    assert local[inner].std() < 0.3 * total[inner].std()
+    pools = scene.where("LV") | scene.where("RV")
+    assert 0.005 < local[pools].std() < 0.3 * total[pools].std()
     moved = patient().field(slab, Pose(10.0))
-    assert 0.02 < np.abs(moved - total)[inner].mean() < 1.0
+    assert 0.02 < np.abs(moved - total)[pools].mean() < 1.0
 
 
 @pytest.mark.slow
