@@ -33,18 +33,8 @@ subjects: 76.8 % in the superior and 83.0 % in the inferior vena cava where the 
 makes for the high inferior one, is not to be had everywhere along it: the numbers are nearer to the
 mean than those, and assumed."""
 
-_SPEEDS = MappingProxyType(
-    {
-        "LA": 0.08,
-        "LV": 0.05,
-        "aorta": 0.05,
-        "SVC": 0.12,
-        "IVC": 0.12,
-        "RA": 0.06,
-        "RV": 0.04,
-        "PA": 0.03,
-    }
-)
+_SPEEDS = MappingProxyType({"LA": 0.08, "LV": 0.05, "RA": 0.06, "RV": 0.04})
+"""Of the blood in the chambers, towards the apex [m/s]."""
 
 
 def chamber_saturations(patient: PatientOptions) -> dict[str, float]:
@@ -95,18 +85,16 @@ def chamber_velocities(patient: PatientOptions, to_apex: Point) -> dict[str, Poi
     -----
     Directions are those of the filling heart; sizes are assumed, of the order of 5 to 10 cm/s.
     """
-    back = (-to_apex[0], -to_apex[1], -to_apex[2])
-    directions: dict[str, Point] = {
-        **dict.fromkeys(("LA", "LV", "RA", "RV"), to_apex),
-        "aorta": (0.0, 0.0, -1.0),
-        "PA": back,
-        "SVC": (0.0, 0.0, -1.0),
-        "IVC": (0.0, 0.0, 1.0),
+    away = (-to_apex[0], -to_apex[1], -to_apex[2])
+    flows = {
+        **{label: (speed, to_apex) for label, speed in _SPEEDS.items()},
+        "aorta": (0.05, (0.0, 0.0, -1.0)),
+        "PA": (0.03, away),
+        "SVC": (0.12, (0.0, 0.0, -1.0)),
+        "IVC": (0.12, (0.0, 0.0, 1.0)),
     }
-    speeds = {label: speed * patient.blood_velocity for label, speed in _SPEEDS.items()}
+    scale = patient.blood_velocity
     return {
-        label: (speed * d[0], speed * d[1], speed * d[2])
-        for (label, speed), d in zip(
-            speeds.items(), (directions[label] for label in speeds), strict=True
-        )
+        label: (scale * speed * left, scale * speed * posterior, scale * speed * superior)
+        for label, (speed, (left, posterior, superior)) in flows.items()
     }

@@ -1,20 +1,14 @@
 """The chest: sizes and neighbours of its organs, how they move, and what can be left out."""
 
-from functools import lru_cache
-from typing import Any
-
 import numpy as np
 import pytest
-from scipy.ndimage import binary_dilation
+from tests.simulator.organs import BODY, INSPIRED, SYSTOLE, chest, near, patient, positions, volume
 
-from chistream.arrays import Mask, RealArray
+from chistream.arrays import RealArray
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case, load_preset
 from chistream_simulator.imaging import slab_geometry
 from chistream_simulator.options.slab import turn_matrix
-from chistream_simulator.phantoms.anatomy.beating import BeatingHeart
-from chistream_simulator.phantoms.anatomy.heart import AXES, Heart, cup_radius, cup_volume
-from chistream_simulator.phantoms.anatomy.vessels import OUTFLOW, VESSELS
 from chistream_simulator.phantoms.chest import SILENT, ChestPhantom
 from chistream_simulator.phantoms.partial_volumes import (
     CERTAIN,
@@ -24,56 +18,9 @@ from chistream_simulator.phantoms.partial_volumes import (
 )
 from chistream_simulator.phantoms.phantom import tissue_values
 from chistream_simulator.phantoms.pose import AT_REST, Pose
-from chistream_simulator.phantoms.scene import Scene, blank_scene, block_points
+from chistream_simulator.phantoms.scene import block_points
 from chistream_simulator.phantoms.shapes import point
 from chistream_simulator.tissues import tissue_table
-
-BODY = Geometry((145, 87, 125), (3.0, 3.0, 3.0))
-"""All of the chest, and some air around."""
-
-HEART = Geometry((61, 66, 72), (2.0, 2.0, 2.0), (4.0, -14.0, 2.0))
-
-INSPIRED = Pose(15.0)
-SYSTOLE = Pose(0.0, 1.0)
-CHAMBERS = ("LV", "RV", "LA", "RA")
-
-
-@lru_cache(maxsize=1)
-def patient() -> ChestPhantom:
-    return ChestPhantom(Case())
-
-
-@lru_cache(maxsize=4)
-def chest(pose: Pose = AT_REST) -> Scene:
-    return patient().scene(BODY, pose, ("chi", "water", "fat"))
-
-
-@lru_cache(maxsize=4)
-def heart(pose: Pose = AT_REST) -> Scene:
-    return painted_heart(Case(), pose)
-
-
-def painted_heart(case: Case, pose: Pose = AT_REST) -> Scene:
-    blank = blank_scene(HEART, {"chi": 0.0})
-    return blank.paint(BeatingHeart(case).parts(), tissue_values(case), pose)
-
-
-def volume(scene: Scene, label: str) -> float:
-    """Volume of a label [ml]."""
-    return float(scene.where(label).sum() * np.prod(scene.geometry.voxel_size) / 1000)
-
-
-def positions(scene: Scene, label: str) -> RealArray:
-    """Voxel positions of a label ``(n, 3)``: L, P, S [mm]."""
-    where = scene.where(label)
-    places = [np.broadcast_to(p, where.shape)[where] for p in block_points(scene.geometry)]
-    return np.stack(places, axis=-1).astype(float)
-
-
-def near(scene: Scene, label: str, distance: int) -> Mask:
-    """Voxels of a label, and those up to so many voxels from it."""
-    grown: Mask = binary_dilation(scene.where(label), iterations=distance)
-    return grown
 
 
 @pytest.mark.parametrize(
@@ -96,56 +43,6 @@ def near(scene: Scene, label: str, distance: int) -> Mask:
 )
 def test_organs_are_as_large_as_in_adults(label: str, low: float, high: float) -> None:
     assert low < volume(chest(), label) < high
-
-
-def test_the_left_ventricle_has_the_volume_of_its_closed_form() -> None:
-    for contraction in (0.0, 0.5, 1.0):
-        pose = Pose(0.0, contraction)
-        state = Heart(contraction)
-        own = cup_volume(state.inner_radius, state.inner_apex, state.base) / 1000
-        assert volume(heart(pose), "LV") == pytest.approx(own, rel=0.01)
-        # Its wall: measured with its cavity, which is cut a little nearer to the apex.
-        apex = state.lv_layer(1.0).semi_axes[2]
-        both = cup_volume(state.outer_radius, apex, state.base) / 1000
-        assert both - own == pytest.approx(126.5, rel=0.005)
-    assert cup_radius(cup_volume(7.0, 12.0, 5.0), 12.0, 5.0) == pytest.approx(7.0)
-
-
-def test_contraction_ejects_sixty_percent_and_about_as_much_on_the_right() -> None:
-    diastole, systole = heart(), heart(SYSTOLE)
-    left, right, atria, wall = (
-        (sum(volume(diastole, n) for n in names), sum(volume(systole, n) for n in names))
-        for names in (("LV",), ("RV",), ("LA", "RA"), ("myocardium",))
-    )
-    assert 1 - left[1] / left[0] == pytest.approx(0.6, abs=0.01)
-    stroke = left[0] - left[1]
-    assert right[0] - right[1] == pytest.approx(stroke, rel=0.1)
-    assert 0.4 * stroke < atria[1] - atria[0] < 0.9 * stroke
-    assert wall[1] == pytest.approx(wall[0], rel=0.03)
-
-
-def test_vessels_hang_on_the_base_of_the_heart_and_on_what_rests() -> None:
-    rest, moved = Heart(), Heart(1.0, (0.0, -3.0, -9.0))
-    axis = np.asarray(AXES[2])
-    for vessel in (OUTFLOW, *VESSELS):
-        shifts = np.subtract(vessel.at(moved).nodes, vessel.at(rest).nodes)
-        for shift in shifts[: len(vessel.roots)]:
-            np.testing.assert_allclose(shift, 12 * axis + [0.0, -3.0, -9.0])
-        for shift, (_, part, _) in zip(shifts[len(vessel.roots) :], vessel.nodes, strict=True):
-            np.testing.assert_allclose(shift, [0.0, -3.0 * part, -9.0 * part])
-        assert len(vessel.at(rest).radii) == len(shifts)
-
-
-def test_contraction_brings_the_base_to_the_apex_which_rests() -> None:
-    axis = np.array([0.62, -0.58, -0.53])
-    axis /= np.linalg.norm(axis)
-    base, apex = (
-        [extreme(positions(heart(pose), "LV") @ axis) for pose in (AT_REST, SYSTOLE)]
-        for extreme in (np.min, np.max)
-    )
-    assert base[1] - base[0] == pytest.approx(12.0, abs=1.0)
-    assert -4.0 < apex[1] - apex[0] < 0.0
-    assert Heart(1.0).outer_radius - Heart(1.0).inner_radius > 13  # thickens by a third and more
 
 
 @pytest.mark.parametrize("pose", [AT_REST, SYSTOLE, Pose(15.0, 0.5)])
@@ -242,11 +139,6 @@ def test_the_navigator_looks_through_lung_onto_the_top_of_the_liver() -> None:
         assert scene.where("liver")[column & (height < -9) & (height > -60)].all()
 
 
-def fat_signal(**settings: Any) -> RealArray:  # noqa: ANN401
-    phantom = ChestPhantom(Case.model_validate(settings))
-    return phantom.scene(BODY, AT_REST, ("fat",)).quantities["fat"]
-
-
 def test_what_is_set_to_nothing_is_not_there() -> None:
     settings = {"subcutaneous_fat": 0.0, "epicardial_fat": 0.0, "ribs": False, "stomach_air": False}
     dry = {name: {"fat_fraction": 0.0} for name in ("muscle", "bone")}
@@ -276,87 +168,6 @@ def test_subcutaneous_fat_is_as_thick_as_set(thickness: float) -> None:
     where = phantom.scene(along, AT_REST, ("chi",)).where("fat")[0, 0]
     assert where[:250].sum() == where[250:].sum() == pytest.approx(thickness, abs=1)
     assert phantom.body.reach((1.0, 0.0, 0.0)) == pytest.approx(168 + thickness + 1.5)
-
-
-def test_more_epicardial_fat_keeps_off_the_left_ventricle_but_fills_the_grooves() -> None:
-    thin, thick = (volume(painted_heart(Case(epicardial_fat=t)), "epicardial_fat") for t in (4, 8))
-    assert thick > 1.5 * thin
-    scene = painted_heart(Case(epicardial_fat=6.0))
-    fat = positions(scene, "epicardial_fat")
-    state = Heart()
-    # Distance from the long axis' origin, in the plane of the atria and ventricles and below it.
-    axes = np.array([state.place(*e) for e in np.eye(3)]) - state.place(0.0, 0.0, 0.0)
-    own = (fat - state.place(0.0, 0.0, 0.0)) @ axes.T
-    lateral = own[(own[:, 0] < -20) & (np.abs(own[:, 1]) < 10)]
-    depth = np.hypot(lateral[:, 0], lateral[:, 1])
-    groove, free = (depth[np.abs(lateral[:, 2] - at) < 3] for at in (-33.0, 5.0))
-    assert np.ptp(free) < 6
-    assert np.ptp(groove) > 1.5 * np.ptp(free)
-
-
-@pytest.mark.parametrize("segment", range(1, 18))
-def test_an_infarct_lies_in_the_segment_that_is_asked_for(segment: int) -> None:
-    case = Case(infarct_size=14.0, infarct_segment=segment, infarct_extent=1.0)
-    scene = painted_heart(case)
-    cavity, place = positions(scene, "LV"), positions(scene, "infarct").mean(axis=0)
-    middle = cavity.mean(axis=0)
-    # The long axis from the shape of the cavity, away from the left atrium; the septum faces the
-    # right ventricle; anterior is what is left, towards the front and up.
-    axis = np.linalg.svd(cavity - middle, full_matrices=False)[2][0]
-    axis *= np.sign(axis @ (middle - positions(scene, "LA").mean(axis=0)))
-    right = positions(scene, "RV").mean(axis=0) - middle
-    septal = right - (right @ axis) * axis
-    septal /= np.linalg.norm(septal)
-    anterior = np.cross(axis, septal)
-    anterior *= -np.sign(anterior[1])
-    assert anterior[2] > 0
-    along = (cavity - middle) @ axis
-    level = ((place - middle) @ axis - along.min()) / np.ptp(along)
-    angle = np.degrees(np.arctan2((place - middle) @ anterior, (place - middle) @ septal))
-    assert segment_at(level, angle) == segment
-    ring = np.searchsorted((6, 12, 16), segment)
-    # In the middle of its third of the cavity, but where the drill meets a slanting wall.
-    assert ring == 3 or level == pytest.approx((ring + 0.5) / 3, abs=0.05)
-
-
-def segment_at(level: float, angle: float) -> int:
-    """Segment of the AHA's model at a level from base (0) to apex (1), and angle from septum."""
-    if level > 1:
-        return 17
-    if level > 2 / 3:
-        return 13 + int((135 - angle) % 360 // 90)
-    return (1 if level < 1 / 3 else 7) + int((120 - angle) % 360 // 60)
-
-
-@pytest.mark.parametrize("pose", [AT_REST, SYSTOLE])
-def test_an_infarct_takes_as_much_of_the_wall_as_is_asked_for(pose: Pose) -> None:
-    width = 16.0
-    volumes = {}
-    for extent in (0.3, 1.0):
-        case = Case(infarct_size=width, infarct_segment=9, infarct_extent=extent, infarct_chi=0.5)
-        scene = painted_heart(case, pose)
-        volumes[extent] = volume(scene, "infarct")
-        assert not (near(scene, "infarct", 1) & scene.where("LA")).any()
-        touches_rv = (near(scene, "infarct", 2) & scene.where("RV")).any()
-        assert touches_rv == (extent == 1.0)
-        assert (near(scene, "infarct", 1) & scene.where("LV")).any()
-        assert scene.quantities["chi"][scene.where("infarct")].max() == pytest.approx(0.5, abs=1e-3)
-    state = Heart(pose.contraction)
-    drilled = np.pi * (width / 2) ** 2 * (state.outer_radius - state.inner_radius) / 1000
-    # A drill through a curved wall takes some more than through a flat one.
-    assert volumes[1.0] == pytest.approx(drilled, rel=0.15)
-    assert volumes[0.3] == pytest.approx(0.3 * drilled, rel=0.25)
-
-
-@pytest.mark.parametrize("preset", ["demo", "cardiac-3t-nav"])
-def test_the_slab_of_a_heart_preset_holds_both_ventricles(preset: str) -> None:
-    slab = slab_geometry(load_preset(preset))
-    axis = np.asarray(slab.slice_dir)
-    middle = np.asarray(slab.position) - 0.5 * (1 - slab.shape[0] % 2) * slab.voxel_size[0] * axis
-    half = 0.45 * slab.shape[0] * slab.voxel_size[0]
-    for label, part in (("LV", 1.0), ("RV", 0.99)):
-        along = (positions(heart(), label) - middle) @ axis
-        assert np.mean(np.abs(along) < half) >= part
 
 
 @pytest.mark.slow
@@ -436,4 +247,4 @@ def test_the_parts_name_tissues_that_there_are() -> None:
     assert {part.tissue for part in phantom.parts} <= set(values)
     assert set(SILENT) <= set(tissue_table())
     assert set(phantom.velocities) <= {part.label for part in phantom.parts}
-    assert set(CHAMBERS) <= set(phantom.velocities)
+    assert {"LV", "RV", "LA", "RA"} <= set(phantom.velocities)
