@@ -52,7 +52,7 @@ class Case(
     @property
     def delta_saturation(self) -> float:
         """Drop of saturation from LV to RV that the susceptibility difference means."""
-        return deoxygenation(self.rv_lv_difference, self.hematocrit)
+        return deoxygenation(self.rv_lv_difference, self.hematocrit, self.blood_calibration)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeAlias
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from chistream.arrays import ComplexArray, IntArray, RealArray
 from chistream.physics.constants import ppm_to_hz
@@ -20,6 +21,7 @@ Progress: TypeAlias = Callable[[str, float], None]
 """Told what is being done and how much of it is done, in [0, 1]."""
 
 _N_THREADS = 2
+_BLAS = ThreadpoolController()
 
 
 class Rendering:
@@ -93,15 +95,23 @@ class Rendering:
         """Yield echo, coil, and what it receives ``(kz, ky, samples)``, in the order of time."""
         maps = self._imaging.maps(self._imaging.object_geometry, pose)
         has_fat = bool(maps.scene.quantities["fat"].any())
-        for echo, is_reversed in enumerate(self._imaging.phases.train.reversed):
-            water, fat = (self._sum.band_limited(s) for s in self._seen(maps, echo))
-            spectrum = self._fat_spectrum(echo)
-            for coil, csm in enumerate(self._csm):
-                readouts = self._sum.readouts(water * csm)
-                if has_fat:
-                    readouts += spectrum * self._sum.readouts(fat * csm)
-                lines = self._sum.lines(readouts)
-                yield echo, coil, lines[..., ::-1] if is_reversed else lines
+        # One coil a thread: the threads of a linear algebra library would only wait for each other.
+        with _BLAS.limit(limits=1, user_api="blas"), ThreadPoolExecutor(_N_THREADS) as threads:
+            for echo, is_reversed in enumerate(self._imaging.phases.train.reversed):
+                seen = self._seen(maps, echo)[: 1 + has_fat]
+                signals = list(threads.map(self._sum.band_limited, seen))
+                received = partial(self._received, signals, self._fat_spectrum(echo))
+                for coil, lines in enumerate(threads.map(received, self._csm)):
+                    yield echo, coil, lines[..., ::-1] if is_reversed else lines
+
+    def _received(
+        self, signals: Sequence[ComplexArray], spectrum: ComplexArray, csm: ComplexArray
+    ) -> ComplexArray:
+        """Sum up what a coil receives of water and, with its spectrum, of fat."""
+        water, *fats = (self._sum.readouts(signal * csm) for signal in signals)
+        for fat in fats:
+            water += spectrum * fat
+        return self._sum.lines(water)
 
     @cached_property
     def _csm(self) -> ComplexArray:

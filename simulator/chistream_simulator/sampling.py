@@ -194,7 +194,7 @@ class FourierSum:
         """Sum up a band-limited, coil-weighted signal along z and x, to ``(kz, y, samples)``."""
         nz = len(weighted)
         along_z = (self._to_kz @ weighted.reshape(nz, -1)).reshape(-1, *weighted.shape[1:])
-        spectrum = scipy.fft.fft(_folded(along_z, self._x.per_view), axis=-1, workers=-1)
+        spectrum = scipy.fft.fft(_folded(along_z, self._x.per_view), axis=-1, overwrite_x=True)
         result: ComplexArray = np.take(spectrum, self._kept, axis=-1) * self._ramp
         return result
 

@@ -12,6 +12,8 @@ from chistream.arrays import ComplexArray, Mask, RealArray, Size
 from chistream.errors import FileFormatError
 from chistream.physics.constants import ppm_to_hz
 from chistream.physics.geometry import Geometry
+from chistream_simulator.case import Case
+from chistream_simulator.circulation import chamber_saturations
 from chistream_simulator.grids import refined, turned
 from chistream_simulator.phantoms.scene import Scene, block_points
 from chistream_simulator.phantoms.shapes import Point
@@ -76,7 +78,8 @@ class Truth:
         navigators), ``heart_shift`` (L, P, S) [mm] in the patient and ``contraction`` at its
         middle, ``accepted``, ``reason`` if not, ``ectopic``.
     numbers
-        h1_frequency [Hz], TE [s], rv_lv_difference [ppb], hematocrit, delta_saturation, seed, ...
+        h1_frequency [Hz], b0_direction (L, P, S) in the object, TE [s], rv_lv_difference [ppb],
+        hematocrit, delta_saturation, saturation_RV, seed, ...
     """
 
     geometry: Geometry
@@ -326,6 +329,7 @@ def _numbers(scan: Scan) -> dict[str, Any]:
         "phantom": case.phantom,
         "seed": case.seed,
         "h1_frequency": case.h1_frequency,
+        "b0_direction": np.asarray(case.b0_direction),
         "TE": np.asarray(case.TE),
         "shim": scan.imaging.shim,
         "state_descents": np.array([pose.descent for pose in scan.schedule.states.poses]),
@@ -336,4 +340,11 @@ def _numbers(scan: Scan) -> dict[str, Any]:
         "rv_lv_difference": case.rv_lv_difference,
         "hematocrit": case.hematocrit,
         "delta_saturation": case.delta_saturation,
+        **_saturations(case),
     }
+
+
+def _saturations(case: Case) -> dict[str, float]:
+    """Oxygen saturation of each chamber's and vessel's blood: ``saturation_RV`` and so on."""
+    found = chamber_saturations(case) if case.phantom == "chest" else {}
+    return {f"saturation_{label}": saturation for label, saturation in found.items()}

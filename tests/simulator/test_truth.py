@@ -11,6 +11,7 @@ from chistream.physics.geometry import Geometry
 from chistream.stream.files import read_messages
 from chistream_simulator.case import Case, load_preset
 from chistream_simulator.commands import simulate
+from chistream_simulator.phantoms.library import make_phantom
 from chistream_simulator.phantoms.scene import block_points
 from chistream_simulator.scanner import Scan, acquire
 from chistream_simulator.truth import (
@@ -39,7 +40,9 @@ def heart() -> Truth:
 def test_each_pool_is_large_enough_and_has_a_sphere_well_inside(heart: Truth) -> None:
     volume = float(np.prod(heart.geometry.voxel_size)) / 1000  # ml
     points = block_points(heart.geometry)
-    for name, chi in (("LV", -0.02), ("RV", 0.23)):
+    arterial = make_phantom(Case.model_validate(HEART)).values["blood_LV"]["chi"]
+    assert abs(arterial) < 0.05
+    for name, chi in (("LV", arterial), ("RV", arterial + 0.25)):
         assert heart.masks[name].sum() * volume > 20
         roi = heart.rois[name]
         assert roi.radius > 6
@@ -83,6 +86,16 @@ def test_a_truth_file_comes_back_as_it_was(heart: Truth, tmp_path: Path) -> None
         np.testing.assert_array_equal(back.masks[name], mask)
     np.testing.assert_array_equal(back.beats["accepted"], heart.beats["accepted"])
     np.testing.assert_array_equal(back.TE, heart.TE)
+
+
+def test_what_only_one_phantom_has_is_kept_too(tmp_path: Path) -> None:
+    still = {"matrix": (4, 10, 12), "breathing_amplitude": 0.0, "navigators": "none"}
+    truth = make_truth(Scan(Case.model_validate({"phantom": "fibres", "n_coils": 1, **still})))
+    write_truth(tmp_path / "fibres.truth.h5", truth)
+    back = read_truth(tmp_path / "fibres.truth.h5")
+    assert back.extras["chi_tensor"].shape == (6, 4, 10, 12)
+    assert back.extras["fibre_direction"].shape == (3, 4, 10, 12)
+    np.testing.assert_array_equal(back.extras["chi_tensor"], truth.extras["chi_tensor"])
 
 
 def test_other_files_are_no_truth(tmp_path: Path) -> None:

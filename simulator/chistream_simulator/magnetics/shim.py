@@ -1,5 +1,6 @@
 """What a scanner's shim coils take away: fields without sources, of order 0 to 2."""
 
+from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -63,11 +64,9 @@ def shim_terms(
     terms, n = np.zeros(9), N_TERMS[order]
     if not n or not region.any():
         return terms
+    x, y, z = _axes_of(points, centre, b0_direction)
     design = np.stack(
-        [
-            np.broadcast_to(h, field.shape)[region]
-            for h in _harmonics(points, centre, b0_direction)[:n]
-        ],
+        [np.broadcast_to(harmonic(x, y, z), field.shape)[region] for harmonic in _HARMONICS[:n]],
         axis=1,
     )
     values = field[region].astype(float)
@@ -110,16 +109,28 @@ def shim_field(
     [0.5, 1.5]
     """
     field = np.zeros(np.broadcast_shapes(*(p.shape for p in points)), np.float32)
-    for term, harmonic in zip(terms, _harmonics(points, centre, b0_direction), strict=True):
+    x, y, z = _axes_of(points, centre, b0_direction)
+    for term, harmonic in zip(terms, _HARMONICS, strict=True):
         if term:
-            field += term * harmonic
+            field += term * harmonic(x, y, z)
     return field
 
 
-def _harmonics(points: Points, centre: Point, b0_direction: Point) -> list[RealArray]:
+_HARMONICS: tuple[Callable[[RealArray, RealArray, RealArray], RealArray], ...] = (
+    lambda x, y, z: np.ones(1),  # noqa: ARG005
+    lambda x, y, z: x,  # noqa: ARG005
+    lambda x, y, z: y,  # noqa: ARG005
+    lambda x, y, z: z,  # noqa: ARG005
+    lambda x, y, z: z**2 - (x**2 + y**2) / 2,
+    lambda x, y, z: x * z,  # noqa: ARG005
+    lambda x, y, z: y * z,  # noqa: ARG005
+    lambda x, y, z: x**2 - y**2,  # noqa: ARG005
+    lambda x, y, z: x * y,  # noqa: ARG005
+)
+
+
+def _axes_of(points: Points, centre: Point, b0_direction: Point) -> Iterator[RealArray]:
+    """Yield the scanner's coordinates x, y and z of points [mm]."""
     offsets = [np.asarray(p, dtype=float) - c for p, c in zip(points, centre, strict=True)]
-    x, y, z = (
-        np.asarray(sum(o * a for o, a in zip(offsets, axis, strict=True) if a))
-        for axis in axes_with(b0_direction)
-    )
-    return [np.ones(1), x, y, z, z**2 - (x**2 + y**2) / 2, x * z, y * z, x**2 - y**2, x * y]
+    for axis in axes_with(b0_direction):
+        yield np.asarray(sum(o * a for o, a in zip(offsets, axis, strict=True) if a))

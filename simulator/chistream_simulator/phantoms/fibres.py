@@ -110,6 +110,13 @@ class FibrePhantom(PaintedPhantom):
         across = scene.quantities["chi_across"]
         return np.stack([b * across + share * n for b, n in zip(self._b, directions, strict=True)])
 
+    def extras(self, geometry: Geometry) -> dict[str, RealArray]:
+        """Return the ``chi_tensor`` and ``fibre_direction`` that only this phantom has."""
+        return {
+            "chi_tensor": self.chi_tensor(geometry),
+            "fibre_direction": self.fibre_direction(geometry),
+        }
+
     def chi_tensor(self, geometry: Geometry) -> RealArray:
         """Sample the susceptibility tensor.
 
