@@ -50,7 +50,7 @@ def test_a_seed_and_values_replace_those_of_a_preset() -> None:
         },
     )
     assert (case.seed, case.snr, case.TE, case.shim) == (7, float("inf"), (0.002, 0.004), "none")
-    assert case.tissues == {"liver": {"chi": 0.34}}
+    assert case.tissues["liver"] == {"chi": 0.34}
 
 
 @pytest.mark.parametrize(

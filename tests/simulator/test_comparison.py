@@ -27,6 +27,7 @@ def make_truth(chi: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Truth:
         local_field=flat,
         r2star=flat,
         amplitude=flat,
+        fat_fraction=0 * flat,
         phase_offset=flat,
         masks={"signal": np.ones(GEOMETRY.shape, dtype=bool)},
         csm=np.ones((1, *GEOMETRY.shape), np.complex64),

