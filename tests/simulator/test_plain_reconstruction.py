@@ -117,8 +117,8 @@ def test_water_fat_and_relaxation_come_back_from_echoes_by_least_squares(
         found, *_ = np.linalg.lstsq(decayed, signals, rcond=None)
         residual = np.sum(np.abs(signals - decayed @ found) ** 2, axis=0)
         better = residual < best
-        amount = np.abs(found)
-        fraction[better] = (amount[1] / amount.sum(axis=0))[better]
+        # The real part, which errors leave in the middle: a magnitude would add them up.
+        fraction[better] = (found[1] / found.sum(axis=0)).real[better]
         rate[better], best[better] = r2star, residual[better]
     for name, region in inner.items():
         chosen = region[where]
