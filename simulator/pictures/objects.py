@@ -14,7 +14,6 @@ from chistream_simulator.phantoms.plaque import OUTWARDS, plaque_centres
 from chistream_simulator.phantoms.scene import Part, blank_scene, block_points
 from chistream_simulator.phantoms.shapes import Ellipsoid, Point, axes_with, cylinder, point
 from pictures.panels import (
-    EDGE,
     GROUND,
     INK,
     Column,
@@ -102,7 +101,9 @@ def _profile(axes: Axes, exact: RealArray, found: RealArray, step: float) -> Non
     axes.plot(places, exact, color="#7cc4ff", linewidth=4, alpha=0.6, label="closed form")
     axes.plot(places, found, color="#ffa657", linewidth=1.2, label="forward model")
     dress(axes, "middle row", "position along the row [mm]", "field / chi")
-    axes.legend(fontsize=8, labelcolor=INK, facecolor=GROUND, edgecolor=EDGE)
+    axes.legend(
+        loc="center", fontsize=7, labelcolor=INK, facecolor=GROUND, edgecolor=GROUND, handlelength=1
+    )
 
 
 def _vials() -> Column:
