@@ -14,8 +14,6 @@ from chistream_simulator.phantoms.plaque import OUTWARDS, plaque_centres
 from chistream_simulator.phantoms.scene import Part, blank_scene, block_points
 from chistream_simulator.phantoms.shapes import Ellipsoid, Point, axes_with, cylinder, point
 from pictures.panels import (
-    GROUND,
-    INK,
     Column,
     Window,
     axial,
@@ -98,12 +96,9 @@ def _forward(solid: Ellipsoid, grid: Geometry) -> RealArray:
 
 def _profile(axes: Axes, exact: RealArray, found: RealArray, step: float) -> None:
     places = (np.arange(len(exact)) - len(exact) // 2) * step
-    axes.plot(places, exact, color="#7cc4ff", linewidth=4, alpha=0.6, label="closed form")
-    axes.plot(places, found, color="#ffa657", linewidth=1.2, label="forward model")
-    dress(axes, "middle row", "position along the row [mm]", "field / chi")
-    axes.legend(
-        loc="center", fontsize=7, labelcolor=INK, facecolor=GROUND, edgecolor=GROUND, handlelength=1
-    )
+    axes.plot(places, exact, color="#7cc4ff", linewidth=4, alpha=0.6)
+    axes.plot(places, found, color="#ffa657", linewidth=1.2)
+    dress(axes, "blue: closed form, orange: model", "position along the row [mm]", "field / chi")
 
 
 def _vials() -> Column:
