@@ -71,14 +71,14 @@ def test_gating_follows_the_settings_before_the_chain(
     gating: str, gated: bool, enabled: bool
 ) -> None:
     settings, _ = parse_settings({"gating": gating})
-    assert acquisition_options(settings, gated=gated).navigator_enabled is enabled
+    assert acquisition_options(settings, gated=gated).gating.is_on is enabled
 
 
 def test_the_options_carry_the_settings() -> None:
     settings = Settings(phase_sign=-1, navigator_window=4.0, max_missing=0.2)
     options = acquisition_options(settings, gated=True)
     assert options.phase_sign == -1
-    assert options.navigator_window == 4.0
+    assert options.gating.window == 4.0
     assert options.max_missing_fraction == 0.2
 
 

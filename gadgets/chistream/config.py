@@ -21,6 +21,9 @@ Roi: TypeAlias = tuple[float, float, float, float]
 
 MAX_SETTINGS_CHARACTERS = 65_536
 
+_HEAD_FIELD = r"(user_int|user_float|idx_user)\[[0-7]\]|flag\[([1-9]|[1-5]\d|6[0-4])\]"
+"""A number in the head of a readout."""
+
 
 def _split(value: object) -> object:
     """Take ``"a, b c"`` for a list; consoles have no list type."""
@@ -60,6 +63,9 @@ OptionalFloat: TypeAlias = Annotated[float | None, BeforeValidator(_none_if_empt
 OptionalRoi: TypeAlias = Annotated[
     Roi | None, BeforeValidator(_split_or_none), AfterValidator(_sphere)
 ]
+Gating: TypeAlias = Literal[
+    "auto", "navigator", "none", "window", "drift", "smallest", "two_bin", "soft"
+]
 ExtraSeries: TypeAlias = Literal["PHASE", "LOCAL_FIELD", "FIELD", "MASK"]
 
 
@@ -75,14 +81,49 @@ class Settings(BaseModel):
     centre_source: Literal["auto", "user", "header"] = Field(
         "auto", description="Where the k-space centre is read: idx.user[5]/[6], header limits."
     )
-    gating: Literal["auto", "navigator", "none"] = Field(
-        "auto", description="Respiratory gating; auto: the chain's own (cardiac_qsm gates)."
+    gating: Gating = Field(
+        "auto",
+        description="Which heartbeats count: none (all), window, drift (following), smallest "
+        "complete window, two_bin, soft weights; navigator: the best of them; auto: the chain's "
+        "own (cardiac_qsm gates).",
     )
     navigator_window: float = Field(
         5.0, gt=0, le=100, description="Accepted range of diaphragm positions [mm]."
     )
     navigator_fov: float = Field(
         256.0, gt=0, le=2000, description="Length of the navigator column [mm]."
+    )
+    navigator_estimator: Literal["correlation", "template", "edge"] = Field(
+        "correlation", description="How navigator profiles are compared."
+    )
+    navigator_source: str = Field(
+        "auto",
+        pattern=rf"^(auto|profile|respiration|{_HEAD_FIELD})$",
+        description="Where positions come from: profile, respiration, user_int[0], user_float[0], "
+        "idx_user[0], flag[57]; auto: profiles, else the belt.",
+    )
+    navigator_unit: float = Field(
+        0.1,
+        ge=-100,
+        le=100,
+        description="Displacement towards the head for each unit of a reported position [mm].",
+    )
+    accept_source: str = Field(
+        "none",
+        pattern=rf"^(none|{_HEAD_FIELD})$",
+        description="Where the scanner's verdict is, if it gated: user_int[1], flag[57], ...",
+    )
+    rr_tolerance: float = Field(
+        0.25, ge=0, lt=0.5, description="Largest deviation of RR intervals, relative; 0: any."
+    )
+    tracking: Literal["off", "fixed", "estimate"] = Field(
+        "off", description="Shift lines back by the heart's displacement."
+    )
+    tracking_factor: float = Field(
+        0.6, ge=-2, le=2, description="Displacement of the heart for that of the diaphragm."
+    )
+    prospective_tracking: float = Field(
+        0.0, ge=-2, le=2, description="Part of it by which the sequence already moved the slab."
     )
     max_missing: float = Field(
         0.1, ge=0, le=1, description="Largest part of k-space that may be missing."

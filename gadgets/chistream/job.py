@@ -23,6 +23,7 @@ from chistream.scan import (
     encoding_plan,
     geometry_of,
     readouts_of,
+    respiration_of,
     settings_warnings,
 )
 from chistream.series.images import encode_images
@@ -126,6 +127,10 @@ class Job:
                     acquisition.feed(readout)
             elif not isinstance(message, Waveform):
                 yield message
+            elif (belt := respiration_of(message)) is not None:
+                acquisition.feed_respiration(*belt)
+        if self._head is not None and self.settings.tracking != "off":
+            acquisition.orient(self.geometry.b0_direction)
         with self.timed("acquisition"):
             self._acquired = acquisition.finish()
         for warning in self.warnings:

@@ -219,13 +219,27 @@ def _gating(report: GatingReport) -> Gating | None:
     return Gating(
         method=report.method,
         efficiency=report.efficiency,
-        window_mm=(-report.window_mm / 2, report.window_mm / 2),
+        window_mm=(
+            report.window_centre_mm - report.window_mm / 2,
+            report.window_centre_mm + report.window_mm / 2,
+        ),
         n_accepted=report.n_accepted,
         n_rejected=report.n_heartbeats - report.n_accepted,
         drift_mm=report.drift_mm,
         filled_from_rejected=report.filled_from_rejected,
         displacements_mm=tuple(None if math.isnan(mm) else mm for mm in displacements),
+        scheme=report.scheme,
+        rejected=report.rejected,
+        histogram=tuple(report.histogram.tolist()),
+        histogram_start_mm=report.histogram_start,
+        navigator_snr=_rounded(report.navigator_snr),
+        completeness=_rounded(report.completeness),
+        tracking_factor=_rounded(report.tracking_factor),
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def _judge(chi: RealArray, warnings: tuple[str, ...]) -> Quality:

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from chistream.acquisition.gating_options import GatingOptions, Scheme
 from chistream.acquisition.plan import AcquisitionOptions, EncodingPlan
 from chistream.acquisition.readouts import Readout
-from chistream.arrays import Vector
+from chistream.arrays import RealArray, Vector
 from chistream.config import Settings
 from chistream.errors import ReconstructionError
 from chistream.physics.geometry import Geometry
 from chistream.stream.header import Encoding, ScanHeader
-from chistream.stream.messages import SECONDS_PER_TICK, Acquisitions, Head
+from chistream.stream.messages import SECONDS_PER_TICK, Acquisitions, Head, Waveform
 
 
 def encoding_plan(header: ScanHeader) -> EncodingPlan:
@@ -72,9 +73,19 @@ def acquisition_options(settings: Settings, *, gated: bool) -> AcquisitionOption
         phase_sign=settings.phase_sign,
         centre_source=settings.centre_source,
         max_missing_fraction=settings.max_missing,
-        navigator_enabled=gated if settings.gating == "auto" else settings.gating == "navigator",
-        navigator_window=settings.navigator_window,
-        navigator_fov=settings.navigator_fov,
+        gating=GatingOptions(
+            scheme=_scheme(settings, gated=gated),
+            source=settings.navigator_source,
+            accepts=settings.accept_source,
+            estimator=settings.navigator_estimator,
+            window=settings.navigator_window,
+            column=settings.navigator_fov,
+            unit=settings.navigator_unit,
+            rr_tolerance=settings.rr_tolerance,
+            tracking=settings.tracking,
+            tracking_factor=settings.tracking_factor,
+            prospective_tracking=settings.prospective_tracking,
+        ),
     )
 
 
@@ -171,6 +182,32 @@ def geometry_of(head: Head, header: ScanHeader) -> Geometry:
     return Geometry(recon.size, (z, y, x), _vector(head["position"]), read, phase, normal)
 
 
+def respiration_of(waveform: Waveform) -> tuple[float, float, RealArray] | None:
+    """Read the belt around the chest from a waveform.
+
+    Parameters
+    ----------
+    waveform
+        Any waveform.
+
+    Returns
+    -------
+    tuple[float, float, RealArray] | None
+        Time of the first sample since midnight [s], time between samples [s], and the samples
+        ``(n,)``; None if it is another one (id 2, or 7 while the scanner learns, is the belt).
+    """
+    head = waveform.head
+    if int(head["waveform_id"]) not in _RESPIRATION or not waveform.samples.size:
+        return None
+    start = float(head["time_stamp"]) * SECONDS_PER_TICK
+    return start, 1e-6 * float(head["sample_time_us"]), waveform.samples[0].astype(float)
+
+
+_BEST_SCHEME: Scheme = "window"
+"""What gates where nobody chose."""
+
+_RESPIRATION = {2, 7}
+
 _COUNTERS = (
     "kspace_encode_step_1",
     "kspace_encode_step_2",
@@ -182,6 +219,16 @@ _COUNTERS = (
     "set",
     "segment",
 )
+
+
+def _scheme(settings: Settings, *, gated: bool) -> Scheme:
+    match settings.gating:
+        case "auto":
+            return _BEST_SCHEME if gated else "none"
+        case "navigator":
+            return _BEST_SCHEME
+        case scheme:
+            return scheme
 
 
 def _centre(encoding: Encoding) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from chistream.acquisition.assembly import Acquisition, AcquisitionOptions, EncodingPlan
+from chistream.acquisition.gating_options import GatingOptions
 from chistream.acquisition.readouts import Readout, ReadoutKind
 from chistream.errors import ReconstructionError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 NOISE, CALIBRATION, BOTH, REVERSE, NAVIGATOR, DUMMY = (
     1 << (n - 1) for n in (19, 20, 21, 22, 23, 27)
 )
-UNGATED = AcquisitionOptions(navigator_enabled=False)
+UNGATED = AcquisitionOptions(gating=GatingOptions(scheme="none"))
 
 
 def shuffled(readouts: list[Readout], seed: int = 1) -> list[Readout]:
@@ -75,7 +76,7 @@ def gated_scan(
     return readouts
 
 
-GATED = AcquisitionOptions(navigator_fov=64.0)
+GATED = AcquisitionOptions(gating=GatingOptions(column=64.0))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,9 @@
 import numpy as np
 import pytest
 
-from chistream.acquisition.gating import (
-    Heartbeats,
-    NavigatorTrack,
-    heartbeat_of,
-    judge_heartbeats,
-    report_gating,
-)
+from chistream.acquisition.beats import Heartbeats, heartbeat_of, judge_heartbeats
+from chistream.acquisition.gating import GatingReport, report_gating
+from chistream.acquisition.positions import NavigatorTrack
 from chistream.acquisition.readouts import Readout
 from chistream.arrays import RealArray
 
@@ -74,7 +70,7 @@ def fill(track: NavigatorTrack, peaks: RealArray) -> None:
 
 def test_navigators_are_measured_before_and_after_learning() -> None:
     peaks = np.array([3.0, 0.0, 0.1, -0.1, 0.0, 4.0])
-    track = NavigatorTrack(64.0, 5.0)
+    track = NavigatorTrack(64.0, 0.625)
     assert (len(track), track.is_learnt, track.reference) == (0, False, None)
     fill(track, peaks)
     assert track.learn(np.inf, None)
@@ -86,7 +82,7 @@ def test_navigators_are_measured_before_and_after_learning() -> None:
 
 
 def test_learning_stops_at_its_time() -> None:
-    track = NavigatorTrack(64.0, 5.0)
+    track = NavigatorTrack(64.0, 0.625)
     fill(track, np.array([0.0, 0.0, 8.0, 8.0, 8.0, 8.0]))
     assert track.learn(1.5, None)
     _, found = track.by_time()
@@ -94,7 +90,7 @@ def test_learning_stops_at_its_time() -> None:
 
 
 def test_nothing_can_be_learnt_from_broken_navigators() -> None:
-    track = NavigatorTrack(64.0, 5.0)
+    track = NavigatorTrack(64.0, 0.625)
     track.add(Readout(np.full((1, 64), NAN, np.complex64)), 0.0)
     track.add(Readout(np.zeros((1, 64), np.complex64)), 1.0)
     track.add(readout(peak=0.0), 5.0)
@@ -106,7 +102,7 @@ def test_nothing_can_be_learnt_from_broken_navigators() -> None:
 
 @pytest.mark.parametrize("is_learnt", [False, True])
 def test_navigators_of_another_shape_are_not_used(is_learnt: bool) -> None:
-    track = NavigatorTrack(64.0, 5.0)
+    track = NavigatorTrack(64.0, 0.625)
     track.add(readout(peak=0.0), 0.0)
     if is_learnt:
         track.learn(np.inf, None)
@@ -128,22 +124,33 @@ def beats_of(displacements: RealArray) -> Heartbeats:
     )
 
 
+def report(beats: Heartbeats) -> GatingReport:
+    return report_gating(
+        beats,
+        method="navigator",
+        scheme="window",
+        window=(-2.5, 2.5),
+        reference=-2.0,
+        filled_from_rejected=7,
+    )
+
+
 def test_the_report_counts_heartbeats() -> None:
-    report = report_gating(beats_of(np.array([0.0, 4.0, -1.0, NAN])), 5.0, -2.0, 7)
-    assert (report.n_heartbeats, report.n_accepted, report.efficiency) == (4, 2, 0.5)
-    assert (report.method, report.reason, report.window_mm) == ("navigator", "", 5.0)
-    assert (report.reference, report.filled_from_rejected, report.drift_mm) == (-2.0, 7, None)
-    np.testing.assert_array_equal(report.displacements, np.array([0, 4, -1, NAN], np.float32))
+    found = report(beats_of(np.array([0.0, 4.0, -1.0, NAN])))
+    assert (found.n_heartbeats, found.n_accepted, found.efficiency) == (4, 2, 0.5)
+    assert (found.method, found.reason, found.window_mm) == ("navigator", "", 5.0)
+    assert (found.reference, found.filled_from_rejected, found.drift_mm) == (-2.0, 7, None)
+    np.testing.assert_array_equal(found.displacements, np.array([0, 4, -1, NAN], np.float32))
 
 
 def test_navigators_without_lines_are_no_heartbeats() -> None:
-    report = report_gating(judge([(0.0, 0.0), (5.0, 0.0)], []), 5.0, 0.0, 0)
-    assert (report.n_heartbeats, report.efficiency) == (0, None)
+    found = report(judge([(0.0, 0.0), (5.0, 0.0)], []))
+    assert (found.n_heartbeats, found.efficiency) == (0, None)
 
 
 def test_drift_is_how_far_end_expiration_moved() -> None:
     rng = np.random.default_rng(1)
     breathing = -rng.uniform(0, 12, 90) * (rng.uniform(size=90) < 0.5)
     drift = np.linspace(0, 4.5, 90)
-    report = report_gating(beats_of(breathing + drift), 5.0, 0.0, 0)
-    assert report.drift_mm == pytest.approx(3.0, abs=1.0)  # middle of first to middle of last third
+    found = report(beats_of(breathing + drift))
+    assert found.drift_mm == pytest.approx(3.0, abs=1.0)  # middle of first to middle of last third

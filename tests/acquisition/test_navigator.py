@@ -3,12 +3,8 @@
 import numpy as np
 import pytest
 
-from chistream.acquisition.navigator import (
-    displacements,
-    learn_template,
-    most_frequent,
-    shifts_of,
-)
+from chistream.acquisition.estimators import shifts_of
+from chistream.acquisition.navigator import learn_template, measure, most_frequent
 from chistream.arrays import ComplexArray, RealArray
 
 COLUMN = 200.0
@@ -59,7 +55,7 @@ def test_displacements_follow_the_diaphragm(n: int, n_coils: int, snr: float, rm
     positions = breathing(60)
     samples = navigators(positions, n=n, n_coils=n_coils, snr=snr)
     template = learn_template(samples, COLUMN, 1.25)
-    error = error_of(displacements(samples, template), positions)
+    error = error_of(measure(samples, template).displacement, positions)
     assert np.sqrt(np.mean(error**2)) <= rms
     assert np.abs(error).max() <= 5.0
 
@@ -68,7 +64,7 @@ def test_zero_is_end_expiration_wherever_the_scan_began() -> None:
     positions = np.roll(breathing(60), -int(breathing(60).argmin()))  # deepest breath first
     samples = navigators(positions, snr=20)
     template = learn_template(samples, COLUMN, 1.25)
-    found = displacements(samples, template)
+    found = measure(samples, template).displacement
     at_rest = positions > -0.3
     assert np.abs(found[at_rest]).max() <= 1.0
     assert np.median(found[positions < -10] - positions[positions < -10]) == pytest.approx(0, abs=1)
@@ -80,7 +76,7 @@ def test_the_most_frequent_displacement_is_zero_however_lopsided_breathing_is() 
     positions = np.concatenate([np.zeros(12), np.linspace(-0.3, -1.0, 20), np.full(5, -9.0)])
     samples = navigators(positions)
     template = learn_template(samples, COLUMN, 0.2)
-    found = displacements(samples, template)
+    found = measure(samples, template).displacement
     assert most_frequent(found, 0.2) == pytest.approx(0, abs=0.06)
     assert np.abs(found[:12]).max() < 0.2
 
@@ -90,7 +86,7 @@ def test_the_column_sets_the_millimetres() -> None:
     samples = navigators(positions)
     # The same navigators twice as far apart: the search covers half the points, nothing else.
     single, double = (
-        displacements(samples, learn_template(samples, column, column / 160))
+        measure(samples, learn_template(samples, column, column / 160)).displacement
         for column in (COLUMN, 2 * COLUMN)
     )
     np.testing.assert_allclose(double, 2 * single, atol=0.2)
@@ -104,7 +100,7 @@ def test_a_noisy_coil_does_not_decide() -> None:
     noisy = np.concatenate([samples, noise[0] + 1j * noise[1]], axis=1).astype(np.complex64)
     for variances in (None, np.array([1e-3] * 4 + [9.0])):
         template = learn_template(noisy, COLUMN, 1.25, variances)
-        error = error_of(displacements(noisy, template), positions)
+        error = error_of(measure(noisy, template).displacement, positions)
         assert np.sqrt(np.mean(error**2)) <= 0.5
 
 
@@ -138,4 +134,4 @@ def test_the_most_frequent_position_is_not_the_mean() -> None:
 def test_a_single_navigator_is_its_own_reference() -> None:
     samples = navigators(np.array([-4.0]))
     template = learn_template(samples, COLUMN, 1.25)
-    assert displacements(samples, template)[0] == pytest.approx(0, abs=0.05)
+    assert measure(samples, template).displacement[0] == pytest.approx(0, abs=0.05)

@@ -11,6 +11,7 @@ from chistream.acquisition.centre import (
     shift_lines_to_centre,
     shift_to_centre,
 )
+from chistream.acquisition.clock import Clock
 from chistream.acquisition.completeness import find_missing
 from chistream.acquisition.gating import GatingReport
 from chistream.acquisition.lines import Line, ReadoutBatch
@@ -18,12 +19,12 @@ from chistream.acquisition.noise import NoiseReport, NoiseScan, whiten
 from chistream.acquisition.plan import AcquisitionOptions, EncodingPlan
 from chistream.acquisition.readouts import Readout, ReadoutKind, kind_of
 from chistream.acquisition.sorting import Sorter
-from chistream.arrays import ComplexArray, Mask, RealArray
+from chistream.acquisition.tracking import SlabAxes, estimate_factor, shift_back
+from chistream.arrays import ComplexArray, Mask, RealArray, Vector
 from chistream.errors import ReconstructionError
 
 __all__ = ["AcquiredScan", "Acquisition", "AcquisitionOptions", "EncodingPlan"]
 
-_DAY = 86400.0
 _LOW_EFFICIENCY = 0.25
 
 
@@ -93,9 +94,11 @@ class Acquisition:
         self._options = AcquisitionOptions() if options is None else options
         self._noise = NoiseScan()
         self._batch = ReadoutBatch(plan.encoded_size[2], plan.kept_size[2])
-        self._sorter = Sorter(plan, self._options, self._noise_variances)
+        self._sorter = Sorter(plan, self._options.gating, self._noise_variances)
+        self._waveforms: list[tuple[float, float, RealArray]] = []
+        self._superior: Vector | None = None
         self._centre = CentreFinder()
-        self._clock = _Clock()
+        self._clock = Clock()
         self._volume: _Volume | None = None
         self._dwell_times: dict[int, set[float]] = {}
         self._kinds: Counter[ReadoutKind] = Counter()
@@ -128,6 +131,42 @@ class Acquisition:
             last = readout.samples.shape[1] - readout.discard_post
             self._noise.add(readout.samples[:, readout.discard_pre : last], readout.dwell_time)
 
+    def feed_respiration(self, time_stamp: float, step: float, values: RealArray) -> None:
+        """Take in a piece of the waveform of a belt around the chest; more is breathing in.
+
+        Parameters
+        ----------
+        time_stamp
+            Time of its first sample since midnight [s].
+        step
+            Time between samples [s].
+        values
+            Samples ``(n,)``, in any unit.
+        """
+        self._waveforms.append((time_stamp, step, values))
+        if self._clock.has_started:
+            self._pass_waveforms_on()
+
+    def orient(self, superior: Vector) -> None:
+        """Say how the volume lies in the patient, which correcting its motion needs.
+
+        Parameters
+        ----------
+        superior
+            Components of the direction towards the head along ``(z, y, x)``.
+        """
+        self._superior = superior
+
+    def progress(self) -> GatingReport:
+        """Tell what gating did so far: efficiency, window, drift, histogram, completeness.
+
+        Returns
+        -------
+        GatingReport
+            Of the readouts that came; the scan goes on.
+        """
+        return self._sorter.progress()
+
     def finish(self) -> AcquiredScan:
         """Judge and sort what is still held, and whiten.
 
@@ -159,6 +198,7 @@ class Acquisition:
         hybrid = kspace.mean()[:n_echoes]
         for echo, volume in enumerate(hybrid):  # one echo at a time: no second k-space
             hybrid[echo] = shift_to_centre(volume, centre)
+        gating = self._track(hybrid, gating, centre)
         noise, noise_warnings = whiten(
             hybrid,
             self._noise,
@@ -194,10 +234,37 @@ class Acquisition:
             ] += 1
             return
         self._centre.see(readout)
+        if self._waveforms:
+            self._pass_waveforms_on()
+        self._sorter.take_head(readout, time)
         self._dwell_times.setdefault(address.echo, set()).add(readout.dwell_time)
         if self._batch.is_full:
             self._flush()
         self._batch.put(readout, address, time)
+
+    def _pass_waveforms_on(self) -> None:
+        for stamp, step, values in self._waveforms:
+            self._sorter.take_respiration(self._clock.since_start(stamp), step, values)
+        self._waveforms.clear()
+
+    def _track(
+        self, hybrid: ComplexArray, gating: GatingReport, centre: tuple[int, int]
+    ) -> GatingReport:
+        """Shift lines back by the heart's displacement, if that is asked for and possible."""
+        options, positions = self._options.gating, self._sorter.line_positions
+        fov = self._plan.encoded_fov
+        if options.tracking == "off" or positions is None or fov is None or self._superior is None:
+            return gating
+        z, y, x = (f / n for f, n in zip(fov, self._plan.encoded_size, strict=True))
+        axes = SlabAxes(self._superior, (z, y, x))
+        factor: float | None = options.tracking_factor - options.prospective_tracking
+        if options.tracking == "estimate":
+            size = self._plan.encoded_size[:2]
+            factor = estimate_factor(replace(self._sorter.central, centre=centre), size, axes)
+        if factor is None:
+            return gating
+        shift_back(hybrid, shift_lines_to_centre(positions[: len(hybrid)], centre), factor, axes)
+        return replace(gating, tracking_factor=factor + options.prospective_tracking)
 
     def _flush(self) -> None:
         self._sorter.take_lines(self._batch.take())
@@ -247,7 +314,7 @@ class Acquisition:
         sorter = self._sorter
         if gating.method == "ungated":
             # Who switched gating off knows; the report repeats it, but it is no fault.
-            if self._options.navigator_enabled:
+            if self._options.gating.is_on:
                 warnings.append(f"The scan was not gated: {gating.reason}.")
         elif gating.efficiency is None or gating.efficiency < _LOW_EFFICIENCY:
             warnings.append(
@@ -264,24 +331,8 @@ class Acquisition:
             (sorter.n_late_navigators, "navigator readouts came too late to be used"),
         )
         warnings += [f"{n} {what}." for n, what in counts if n]
-        if gating.method == "navigator" and not self._clock.has_stamps:
+        if self._options.gating.tracking == "estimate" and gating.tracking_factor is None:
+            warnings.append("The heart's displacement could not be estimated: nothing was shifted.")
+        if gating.method != "ungated" and not self._clock.has_stamps:
             warnings.append("The readouts have no time stamps: their order of arrival was used.")
         return warnings
-
-
-class _Clock:
-    """Time of each readout; across midnight, and by order of arrival if there are no stamps."""
-
-    def __init__(self) -> None:
-        self._start: float | None = None
-        self._n_seen = 0
-        self.has_stamps = False
-
-    def time_of(self, readout: Readout) -> float:
-        """Return seconds since the first readout, negative before it."""
-        if self._start is None:
-            self._start = readout.time_stamp
-        time = (readout.time_stamp - self._start + _DAY / 2) % _DAY - _DAY / 2
-        self._n_seen += 1
-        self.has_stamps = self.has_stamps or time != 0
-        return time if self.has_stamps else 1e-6 * self._n_seen

@@ -1,11 +1,16 @@
 """Where the middle of k-space lies among the scan's counters."""
 
+from typing import TypeVar
+
 import numpy as np
 
 from chistream.acquisition.plan import CentreSource, EncodingPlan
 from chistream.acquisition.readouts import Readout
-from chistream.arrays import ComplexArray, Mask
+from chistream.arrays import ComplexArray, Mask, RealArray
 from chistream.errors import ReconstructionError
+
+PerLine = TypeVar("PerLine", Mask, RealArray)
+"""One value for each line ``(..., z, y)``."""
 
 _AXES = (("partition", "encode_step_2", 6), ("line", "encode_step_1", 5))
 
@@ -114,7 +119,8 @@ def shift_to_centre(volume: ComplexArray, centre: tuple[int, int]) -> ComplexArr
     return volume if shift == (0, 0) else np.roll(volume, shift, axis=(-3, -2))
 
 
-def shift_lines_to_centre(lines: Mask, centre: tuple[int, int]) -> Mask:
-    """Move a mask of lines ``(..., z, y)`` as `shift_to_centre` moves their samples."""
+def shift_lines_to_centre(lines: PerLine, centre: tuple[int, int]) -> PerLine:
+    """Move values of lines ``(..., z, y)`` as `shift_to_centre` moves their samples."""
     nz, ny = lines.shape[-2:]
-    return np.roll(lines, (nz // 2 - centre[0], ny // 2 - centre[1]), axis=(-2, -1))
+    shift = (nz // 2 - centre[0], ny // 2 - centre[1])
+    return np.roll(lines, shift, axis=(-2, -1))

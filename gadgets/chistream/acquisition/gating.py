@@ -1,26 +1,21 @@
-"""Which heartbeats count: readouts between navigators, judged by where the diaphragm was."""
+"""What gating did, in figures for people: while the scan runs, and at its end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from chistream.acquisition.navigator import (
-    Template,
-    displacements,
-    learn_template,
-    most_frequent,
-)
-from chistream.acquisition.readouts import Readout
-from chistream.arrays import ComplexArray, IntArray, Mask, RealArray
+from chistream.acquisition.beats import Heartbeats, Verdict
+from chistream.acquisition.navigator import most_frequent
+from chistream.arrays import IntArray, RealArray
 
-_POST_NAVIGATOR_GAP = 0.25
-"""A navigator this soon after the last line [s] still belongs to that heartbeat."""
-
-_BANDWIDTH = 1 / 8
+BANDWIDTH = 1 / 8
 """Positions this part of the window apart count as one: wider would lean towards inspiration."""
 
 _DRIFT_HEARTBEATS = 12
 """Fewer heartbeats say nothing about a drift of end-expiration."""
+
+_BIN = 1.0
+"""Width of the histogram's bins [mm]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +25,16 @@ class GatingReport:
     Parameters
     ----------
     method
-        ``navigator`` or ``ungated``.
+        Where positions came from: ``navigator``, ``reported`` (by the scanner), ``respiration``
+        (a belt), or ``ungated``.
     reason
         Why the scan was not gated; empty if it was.
     n_heartbeats, n_accepted
-        Heartbeats with imaging readouts and a navigator before them, and those within the window.
+        Heartbeats with imaging readouts and a navigator before them, and those that count.
     efficiency
         Accepted part of the heartbeats, in [0, 1]; None without gating.
     window_mm
-        Full width of the acceptance window around end-expiration [mm].
+        Full width of the acceptance window [mm].
     displacements
         Displacement of each heartbeat ``(n_heartbeats,)`` from end-expiration, in time order [mm];
         NaN where its navigator could not be used.
@@ -49,6 +45,23 @@ class GatingReport:
         fewer than 12 heartbeats.
     filled_from_rejected
         Lines that no accepted heartbeat measured and that the nearest rejected one provides.
+    scheme
+        How heartbeats were chosen; see `GatingOptions`.
+    window_centre_mm
+        Middle of the window, relative to end-expiration [mm]; with ``drift`` the last one.
+    rejected
+        Heartbeats that do not count, for each reason.
+    histogram
+        Heartbeats in each millimetre of displacement ``(bins,)``.
+    histogram_start
+        Lower end of the first of these bins [mm].
+    navigator_snr
+        Median quality of the navigators' profiles; None where there are none.
+    completeness
+        Part of the lines of k-space that accepted heartbeats have measured, in [0, 1].
+    tracking_factor
+        Displacement of the heart for that of the diaphragm, by which lines were shifted back; None
+        if they were not.
     """
 
     method: str
@@ -61,207 +74,37 @@ class GatingReport:
     reference: float | None
     drift_mm: float | None
     filled_from_rejected: int
-
-
-@dataclass(frozen=True, eq=False)
-class Heartbeats:
-    """Navigator readouts and the imaging readouts that follow each, by time.
-
-    Parameters
-    ----------
-    displacement
-        Mean of the navigators before and after ``(n,)`` [mm]; NaN if unusable.
-    distance
-        The larger distance of the two from end-expiration ``(n,)`` [mm]; inf if unusable.
-    is_accepted
-        Whether it lies in the window, with no more change during the heartbeat than allowed
-        ``(n,)``.
-    has_lines
-        Whether imaging readouts follow ``(n,)``; other navigators are no heartbeats.
-    """
-
-    displacement: RealArray
-    distance: RealArray
-    is_accepted: Mask
-    has_lines: Mask
-
-
-def heartbeat_of(times: RealArray, navigator_times: RealArray) -> IntArray:
-    """Find the navigator before each readout.
-
-    Parameters
-    ----------
-    times
-        Times of readouts ``(n,)`` [s].
-    navigator_times
-        Times of navigators, ascending [s].
-
-    Returns
-    -------
-    IntArray
-        Index of the last navigator that is not later ``(n,)``; -1 if there is none. At equal times
-        the navigator came first.
-    """
-    index: IntArray = np.searchsorted(navigator_times, times, side="right") - 1
-    return index
-
-
-def judge_heartbeats(
-    navigator_times: RealArray,
-    measured: RealArray,
-    line_times: RealArray,
-    *,
-    window: float,
-    max_change: float,
-) -> Heartbeats:
-    """Judge every heartbeat by the navigator before it and, if there is one, after it.
-
-    Parameters
-    ----------
-    navigator_times
-        Times of the navigators ``(n,)``, ascending [s].
-    measured
-        Their displacements ``(n,)`` from end-expiration [mm]; NaN if unusable.
-    line_times
-        Times of all imaging readouts, in any order [s].
-    window
-        Full width of the acceptance window [mm].
-    max_change
-        Largest difference between the two navigators [mm].
-
-    Returns
-    -------
-    Heartbeats
-        One entry for each navigator.
-
-    Notes
-    -----
-    A navigator comes *after* a heartbeat if it follows its last readout within 0.25 s and no
-    imaging readout follows before the next navigator; otherwise it is the one before the next
-    heartbeat, and says nothing about this one.
-    """
-    n = len(navigator_times)
-    index = heartbeat_of(line_times, navigator_times)
-    last_line = np.full(n, -np.inf)
-    np.maximum.at(last_line, index[index >= 0], line_times[index >= 0])
-    has_lines = np.isfinite(last_line)
-    after = np.full(n, np.nan)
-    gap = navigator_times[1:] - np.where(has_lines, last_line, np.inf)[:-1]
-    is_post = has_lines[:-1] & ~has_lines[1:] & (gap <= _POST_NAVIGATOR_GAP)
-    after[:-1][is_post] = measured[1:][is_post]
-    is_single = np.ones(n, bool)
-    is_single[:-1] = ~is_post
-    after = np.where(is_single, measured, after)
-    distance = np.maximum(np.abs(measured), np.abs(after))
-    usable = np.isfinite(distance)
-    distance = np.where(usable, distance, np.inf)
-    change = np.where(usable, np.abs(measured - after), np.inf)
-    is_accepted = (distance <= window / 2) & (change <= max_change)
-    return Heartbeats((measured + after) / 2, distance, is_accepted, has_lines)
-
-
-class NavigatorTrack:
-    """Navigator readouts as they come, until end-expiration is learnt; displacements from then on.
-
-    Parameters
-    ----------
-    column
-        Length of the navigator's column [mm].
-    window
-        Full width of the acceptance window [mm].
-    """
-
-    def __init__(self, column: float, window: float) -> None:
-        self._column, self._window = column, window
-        self._times: list[float] = []
-        self._samples: dict[int, ComplexArray] = {}
-        self._measured: list[float] = []
-        self._template: Template | None = None
-        self.n_unusable = 0
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    @property
-    def is_learnt(self) -> bool:
-        """Whether end-expiration is known."""
-        return self._template is not None
-
-    @property
-    def reference(self) -> float | None:
-        """End-expiration relative to the first navigator [mm], once it is learnt."""
-        return None if self._template is None else self._template.first
-
-    def add(self, readout: Readout, time: float) -> None:
-        """Take in a navigator readout; one that is not finite keeps only its time."""
-        self._times.append(time)
-        self._measured.append(np.nan)
-        if np.isfinite(readout.samples).all() and readout.samples.any():
-            self._samples[len(self._times) - 1] = np.array(readout.samples)
-            if self._template is not None:
-                self._measure(self._template)
-        else:
-            self.n_unusable += 1
-
-    def learn(self, until: float, noise_variances: RealArray | None) -> bool:
-        """Learn end-expiration from the navigators up to a time, and measure all of them.
-
-        Parameters
-        ----------
-        until
-            Time of the last navigator to learn from [s].
-        noise_variances
-            Noise of each coil ``(coils,)``, or None.
-
-        Returns
-        -------
-        bool
-            False if there is no usable navigator until then.
-        """
-        order = sorted((self._times[i], i) for i in self._samples if self._times[i] <= until)
-        if not order:
-            return False
-        shape = self._samples[order[0][1]].shape
-        chosen = np.stack([self._samples[i] for _, i in order if self._samples[i].shape == shape])
-        if noise_variances is not None and len(noise_variances) != shape[0]:
-            noise_variances = None
-        self._template = learn_template(
-            chosen, self._column, _BANDWIDTH * self._window, noise_variances
-        )
-        self._shape = shape
-        self._measure(self._template)
-        return True
-
-    def by_time(self) -> tuple[RealArray, RealArray]:
-        """Return times [s], ascending, and displacements [mm] of all navigators."""
-        times = np.array(self._times)
-        order = np.argsort(times, kind="stable")
-        return times[order], np.array(self._measured)[order]
-
-    def _measure(self, template: Template) -> None:
-        for index, samples in self._samples.items():
-            if samples.shape == self._shape:
-                (self._measured[index],) = displacements(samples[None], template)
-            else:
-                self.n_unusable += 1
-        self._samples.clear()
+    scheme: str = "none"
+    window_centre_mm: float = 0.0
+    rejected: dict[str, int] = field(default_factory=dict)
+    histogram: IntArray = field(default_factory=lambda: np.zeros(0, int))
+    histogram_start: float = 0.0
+    navigator_snr: float | None = None
+    completeness: float | None = None
+    tracking_factor: float | None = None
 
 
 def report_gating(
-    beats: Heartbeats, window: float, reference: float | None, filled_from_rejected: int
+    beats: Heartbeats,
+    *,
+    method: str,
+    scheme: str,
+    window: tuple[float, float],
+    reference: float | None,
+    filled_from_rejected: int = 0,
+    navigator_snr: float | None = None,
+    completeness: float | None = None,
 ) -> GatingReport:
-    """Sum up a gated scan.
+    """Sum up a gated scan, or what there is of it.
 
     Parameters
     ----------
     beats
         All heartbeats, in time order.
+    method, scheme, reference, filled_from_rejected, navigator_snr, completeness
+        As in `GatingReport`.
     window
-        Full width of the acceptance window [mm].
-    reference
-        End-expiration relative to the first navigator [mm].
-    filled_from_rejected
-        Lines taken from rejected heartbeats.
+        Lowest and highest displacement that is accepted [mm].
 
     Returns
     -------
@@ -269,18 +112,28 @@ def report_gating(
         The figures for people and for the report page.
     """
     found = beats.displacement[beats.has_lines]
-    n_accepted = int(beats.is_accepted[beats.has_lines].sum())
+    verdicts = beats.verdict[beats.has_lines]
+    known = found[np.isfinite(found)]
+    n_accepted = int((verdicts == Verdict.ACCEPTED).sum())
+    histogram, start = _histogram(known)
     return GatingReport(
-        method="navigator",
+        method=method,
         reason="",
         n_heartbeats=len(found),
         n_accepted=n_accepted,
         efficiency=n_accepted / len(found) if len(found) else None,
-        window_mm=window,
+        window_mm=window[1] - window[0],
         displacements=found.astype(np.float32),
         reference=reference,
-        drift_mm=_drift(found[np.isfinite(found)], _BANDWIDTH * window),
+        drift_mm=_drift(known, BANDWIDTH * (window[1] - window[0])),
         filled_from_rejected=filled_from_rejected,
+        scheme=scheme,
+        window_centre_mm=(window[0] + window[1]) / 2,
+        rejected=_rejected(verdicts),
+        histogram=histogram,
+        histogram_start=start,
+        navigator_snr=navigator_snr,
+        completeness=completeness,
     )
 
 
@@ -301,6 +154,18 @@ def report_ungated(reason: str, window: float) -> GatingReport:
     """
     nothing = np.zeros(0, np.float32)
     return GatingReport("ungated", reason, 0, 0, None, window, nothing, None, None, 0)
+
+
+def _rejected(verdicts: IntArray) -> dict[str, int]:
+    counts = {one: int((verdicts == one).sum()) for one in Verdict if one != Verdict.ACCEPTED}
+    return {one.words: n for one, n in counts.items() if n}
+
+
+def _histogram(found: RealArray) -> tuple[IntArray, float]:
+    if not found.size:
+        return np.zeros(0, int), 0.0
+    bins = np.floor(found / _BIN).astype(int)
+    return np.bincount(bins - bins.min()), float(bins.min() * _BIN)
 
 
 def _drift(found: RealArray, bandwidth: float) -> float | None:

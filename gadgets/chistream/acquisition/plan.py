@@ -1,8 +1,9 @@
 """What sorting must know beforehand, in plain numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from chistream.acquisition.gating_options import GatingOptions
 from chistream.arrays import Size, Vector
 
 CentreSource: TypeAlias = Literal["auto", "user", "header"]
@@ -100,17 +101,8 @@ class AcquisitionOptions:
         agree on a value that is not zero.
     max_missing_fraction
         Largest part of the expected lines that may be missing, in [0, 1]; they are zero-filled.
-    navigator_enabled
-        Whether navigator readouts gate the scan.
-    navigator_window
-        Full width of the acceptance window around end-expiration [mm], > 0. The usual 5 mm
-        accepts 25 to 60 % of the heartbeats.
-    navigator_fov
-        Length of the navigator's column over all of its samples [mm], > 0. Readouts do not carry
-        it; 256 mm means that a navigator of 256 samples has 1 mm each.
-    navigator_max_change
-        Largest change between the navigators before and after a heartbeat [mm]; a heartbeat with
-        more is rejected.
+    gating
+        How breathing is measured, and what follows from it.
 
     Raises
     ------
@@ -121,10 +113,7 @@ class AcquisitionOptions:
     phase_sign: int = 1
     centre_source: CentreSource = "auto"
     max_missing_fraction: float = 0.1
-    navigator_enabled: bool = True
-    navigator_window: float = 5.0
-    navigator_fov: float = 256.0
-    navigator_max_change: float = 2.0
+    gating: GatingOptions = field(default_factory=GatingOptions)
 
     def __post_init__(self) -> None:
         if self.phase_sign not in {-1, 1}:
@@ -133,6 +122,3 @@ class AcquisitionOptions:
             raise ValueError(f"centre_source must be auto, user or header: {self.centre_source!r}")
         if not 0 <= self.max_missing_fraction <= 1:
             raise ValueError(f"max_missing_fraction {self.max_missing_fraction} is not in [0, 1]")
-        lengths = (self.navigator_window, self.navigator_max_change, self.navigator_fov)
-        if not all(length > 0 for length in lengths):
-            raise ValueError(f"navigator window, change and fov must be positive [mm]: {lengths}")

@@ -100,7 +100,7 @@ class Gating(_Model):
     Parameters
     ----------
     method
-        What decided: navigator.
+        Where positions came from: navigator, reported (by the scanner), respiration (a belt).
     efficiency
         Accepted part of the heartbeats, in [0, 1].
     window_mm
@@ -114,6 +114,21 @@ class Gating(_Model):
     displacements_mm
         Displacement of each heartbeat from end-expiration, in time order [mm]; None where its
         navigator could not be used.
+    scheme
+        How heartbeats were chosen: window, drift, smallest, two_bin or soft.
+    rejected
+        Heartbeats thrown away, for each reason.
+    histogram
+        Heartbeats in each millimetre of displacement.
+    histogram_start_mm
+        Lower end of the first of these bins [mm].
+    navigator_snr
+        Median quality of the navigators' profiles; None without navigators.
+    completeness
+        Part of the lines that were to be measured that kept heartbeats have, in [0, 1].
+    tracking_factor
+        Displacement of the heart for that of the diaphragm, by which lines were shifted back; None
+        if they were not.
     """
 
     method: str
@@ -124,6 +139,13 @@ class Gating(_Model):
     drift_mm: float | None = None
     filled_from_rejected: Annotated[int, Field(ge=0)] = 0
     displacements_mm: tuple[float | None, ...] = ()
+    scheme: str = "window"
+    rejected: dict[str, int] = Field(default_factory=dict)
+    histogram: tuple[int, ...] = ()
+    histogram_start_mm: float = 0.0
+    navigator_snr: float | None = None
+    completeness: float | None = None
+    tracking_factor: float | None = None
 
 
 class ChiStreamResults(_Model):
