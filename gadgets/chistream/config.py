@@ -128,6 +128,16 @@ class Settings(BaseModel):
     max_missing: float = Field(
         0.1, ge=0, le=1, description="Largest part of k-space that may be missing."
     )
+    # echoes
+    parallel_imaging: Literal["auto", "sense", "none"] = Field(
+        "auto", description="How lines that were left out are filled; auto: sense; none: zeros."
+    )
+    partial_fourier: Literal["pocs", "zero"] = Field(
+        "zero", description="Beyond the k-space covered: from smooth phase (POCS), or zeros."
+    )
+    bipolar: Literal["auto", "none"] = Field(
+        "auto", description="Phase between echoes of opposite readout; auto: found and removed."
+    )
     # field to susceptibility
     background: Literal["auto", "pdf", "lbv"] = Field(
         "auto", description="Background removal before a local-field inversion; auto: pdf."

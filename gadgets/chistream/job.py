@@ -13,13 +13,13 @@ from chistream.acquisition.readouts import kind_of
 from chistream.arrays import ComplexArray, Mask, RealArray
 from chistream.biomarkers.results import ChiStreamResults
 from chistream.config import Settings
-from chistream.echoes.coil_images import reconstruct_coil_images
-from chistream.echoes.combination import combine_coils
-from chistream.echoes.sensitivities import estimate_sensitivities
+from chistream.echoes.bipolar import correct_polarity
+from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
 from chistream.errors import ReconstructionError
 from chistream.physics.geometry import Geometry
 from chistream.scan import (
     acquisition_options,
+    echo_options,
     encoding_plan,
     geometry_of,
     readouts_of,
@@ -80,6 +80,7 @@ class Job:
         self.seconds: dict[str, float] = {}
         self._head: Head | None = None
         self._acquired: AcquiredScan | None = None
+        self._echo_warnings: tuple[str, ...] = ()
 
     @cached_property
     def plan(self) -> EncodingPlan:
@@ -112,9 +113,9 @@ class Job:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What header, settings and readouts hold that a person should know."""
+        """What header, settings, readouts and echoes hold that a person should know."""
         own = settings_warnings(self.header, self.settings)
-        return (*self.header.warnings, *own, *self.acquired.warnings)
+        return (*self.header.warnings, *own, *self.acquired.warnings, *self._echo_warnings)
 
     def receive(self, messages: Messages) -> Messages:
         """Sort readouts while they come, pass images on, and finish k-space."""
@@ -138,11 +139,20 @@ class Job:
 
     def combine(self) -> ComplexArray:
         """Make complex echoes ``(echoes, z, y, x)`` of the k-space received."""
+        acquired = self.acquired
+        sampling = Sampling(
+            acquired.sampled, acquired.region, acquired.readout_support, acquired.calibration
+        )
+        sizes = self.plan.recon_size, self.plan.kept_size
         with self.timed("echoes"):
-            coil_images = reconstruct_coil_images(
-                self.acquired.hybrid, self.plan.recon_size, self.plan.kept_size
+            echoes, warnings = reconstruct_echoes(
+                acquired.hybrid, sampling, *sizes, echo_options(self.settings)
             )
-            return combine_coils(coil_images, estimate_sensitivities(coil_images))
+            if any(acquired.reversed_echoes):
+                echoes, more = self._correct_polarity(echoes)
+                warnings += more
+        self._echo_warnings = warnings
+        return echoes
 
     @property
     def inversion(self) -> str:
@@ -171,6 +181,17 @@ class Job:
         start = time.perf_counter()
         yield
         self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+    def _correct_polarity(self, echoes: ComplexArray) -> tuple[ComplexArray, tuple[str, ...]]:
+        if self.settings.bipolar == "none":
+            return echoes, ()
+        corrected, offset = correct_polarity(echoes, self.echo_times, self.acquired.reversed_echoes)
+        if offset is None:
+            return echoes, (
+                "Echoes read backwards were not corrected: no three in a row alternate at equal "
+                "spacing.",
+            )
+        return corrected, ()
 
     def _note_head(self, run: Acquisitions) -> None:
         if self._head is None:

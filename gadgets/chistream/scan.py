@@ -9,6 +9,7 @@ from chistream.acquisition.plan import AcquisitionOptions, EncodingPlan
 from chistream.acquisition.readouts import Readout
 from chistream.arrays import RealArray, Vector
 from chistream.config import Settings
+from chistream.echoes.options import EchoOptions
 from chistream.errors import ReconstructionError
 from chistream.physics.geometry import Geometry
 from chistream.stream.header import Encoding, ScanHeader
@@ -48,6 +49,8 @@ def encoding_plan(header: ScanHeader) -> EncodingPlan:
             recon_fov=encoding.recon.field_of_view,
             centre_header=_centre(encoding),
             limits=_limits(encoding),
+            acceleration=encoding.acceleration,
+            has_embedded_calibration=encoding.calibration_mode == "embedded",
             noise_bandwidth_ratio=header.noise_bandwidth_ratio or 1.0,
         )
     except ValueError as error:
@@ -86,6 +89,24 @@ def acquisition_options(settings: Settings, *, gated: bool) -> AcquisitionOption
             tracking_factor=settings.tracking_factor,
             prospective_tracking=settings.prospective_tracking,
         ),
+    )
+
+
+def echo_options(settings: Settings) -> EchoOptions:
+    """Translate the settings for the echo stage.
+
+    Parameters
+    ----------
+    settings
+        The user's settings.
+
+    Returns
+    -------
+    EchoOptions
+        What the stage understands.
+    """
+    return EchoOptions(
+        parallel_imaging=settings.parallel_imaging, partial_fourier=settings.partial_fourier
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -499,3 +500,21 @@ def test_memory_stays_that_of_k_space(
     assert scan.gating.method == ("navigator" if has_navigators and options is GATED else "ungated")
     # Measured: 1.04 without gating, 1.2 with it.
     assert peak <= 1.4 * scan.hybrid.nbytes
+
+
+def test_partial_echoes_and_polarities_are_told(make_scanner: Callable[..., Scanner]) -> None:
+    scanner = make_scanner((5, 6, 12), n_echoes=2)
+    readouts = []
+    for readout in scanner.lines():
+        if readout.contrast == 1:
+            samples = readout.samples[:, ::-1]
+            changes = {"samples": samples, "flags": REVERSE, "center_sample": 5}
+        else:
+            changes = {"samples": readout.samples[:, 3:], "center_sample": 3}
+        readouts.append(replace(readout, **changes))  # type: ignore[arg-type]
+    found = scanner.acquire(readouts)
+    assert found.reversed_echoes == (False, True)
+    # Three samples were left out; the one that a reversed even readout lacks does not count.
+    assert found.readout_support.tolist() == [False] * 3 + [True] * 9
+    assert found.region.all()
+    assert found.lattice.all()

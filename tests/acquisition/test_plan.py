@@ -40,6 +40,8 @@ def test_the_centre_is_the_headers_or_the_middle() -> None:
         ({"n_echoes": 0}, "must be positive"),
         ({"encoded_size": (20, 0, 192)}, "must be positive"),
         ({"recon_fov": (1.0, -1.0, 1.0)}, "must be positive"),
+        ({"acceleration": (0, 2)}, "must be positive"),
+        ({"acceleration": (2, 17)}, "exceeds 16"),
         ({"noise_bandwidth_ratio": 0.0}, "must be positive"),
         ({"noise_bandwidth_ratio": float("nan")}, "must be positive"),
         ({"limits": ((0, 19), (0, 72))}, r"limits 0\.\.72 do not fit 72"),

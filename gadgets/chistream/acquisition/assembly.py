@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from chistream.acquisition.calibration import CalibrationScan
 from chistream.acquisition.centre import (
     CentreFinder,
     shift_lines_to_centre,
@@ -49,6 +50,19 @@ class AcquiredScan:
         if the noise was measured.
     sampled
         Lines that hold data ``(echoes, z, y)``; the others are zero.
+    region
+        Part of k-space that the scan covers ``(z, y)``: lines that it left out in there are for
+        parallel imaging to fill, those outside for partial Fourier.
+    lattice
+        Places ``(z, y)`` of a regular undersampling, all over k-space; everything without one.
+    readout_support
+        Samples of k-space along x that the readouts reached ``(x,)``; not all in asymmetric echoes.
+    reversed_echoes
+        Whether each echo was read backwards ``(echoes,)``.
+    calibration
+        A separate scan of the centre of k-space ``(echoes, coils, z, y, x)``, hybrid and whitened
+        like ``hybrid`` and centred at ``n // 2`` too, zero where it has no line; None if there is
+        none.
     noise
         What is known about the noise.
     gating
@@ -65,6 +79,11 @@ class AcquiredScan:
 
     hybrid: ComplexArray
     sampled: Mask
+    region: Mask
+    lattice: Mask
+    readout_support: Mask
+    reversed_echoes: tuple[bool, ...]
+    calibration: ComplexArray | None
     noise: NoiseReport
     gating: GatingReport
     missing_lines: tuple[Line, ...]
@@ -99,6 +118,8 @@ class Acquisition:
         self._superior: Vector | None = None
         self._centre = CentreFinder()
         self._clock = Clock()
+        self._calibration = CalibrationScan(plan)
+        self._polarities: dict[int, set[bool]] = {}
         self._volume: _Volume | None = None
         self._dwell_times: dict[int, set[float]] = {}
         self._kinds: Counter[ReadoutKind] = Counter()
@@ -121,7 +142,10 @@ class Acquisition:
         self._kinds[kind] += 1
         if self._options.phase_sign < 0:
             readout = replace(readout, samples=readout.samples.conj())
-        if kind.is_imaging:
+        is_calibration = kind is ReadoutKind.CALIBRATION
+        if is_calibration and not self._plan.has_embedded_calibration:
+            self._feed_calibration(readout)
+        elif kind.is_imaging or is_calibration:
             self._feed_imaging(readout)
         elif kind is ReadoutKind.NAVIGATOR:
             # The sorter must see every line that came before its navigator.
@@ -199,16 +223,20 @@ class Acquisition:
         for echo, volume in enumerate(hybrid):  # one echo at a time: no second k-space
             hybrid[echo] = shift_to_centre(volume, centre)
         gating = self._track(hybrid, gating, centre)
-        noise, noise_warnings = whiten(
-            hybrid,
-            self._noise,
-            self._echo_dwell_times()[:n_echoes],
-            self._plan.noise_bandwidth_ratio,
-        )
+        dwell_times, ratio = self._echo_dwell_times(), self._plan.noise_bandwidth_ratio
+        noise, noise_warnings = whiten(hybrid, self._noise, dwell_times[:n_echoes], ratio)
+        calibration = self._calibration.block(centre)
+        if calibration is not None:
+            whiten(calibration, self._noise, dwell_times[: len(calibration)], ratio)
         own = self._own_warnings(gating)
         return AcquiredScan(
             hybrid=hybrid,
             sampled=shift_lines_to_centre(is_sampled, centre),
+            region=shift_lines_to_centre(missing.region, centre),
+            lattice=shift_lines_to_centre(missing.lattice, centre),
+            readout_support=self._batch.readout_support,
+            reversed_echoes=tuple(self._polarities.get(e) == {True} for e in range(n_echoes)),
+            calibration=calibration,
             noise=noise,
             gating=gating,
             missing_lines=missing.lines,
@@ -223,24 +251,36 @@ class Acquisition:
             ),
         )
 
+    def _feed_calibration(self, readout: Readout) -> None:
+        address = self._address_of(readout)
+        if address is not None:
+            self._calibration.add(readout, address)
+
     def _feed_imaging(self, readout: Readout) -> None:
         self._refuse_second_volume(readout)
         time = self._clock.time_of(readout)
-        address = Line(readout.contrast, readout.encode_step_2, readout.encode_step_1)
-        nz, ny, _ = self._plan.encoded_size
-        if address.echo >= self._plan.n_echoes or address.step_2 >= nz or address.step_1 >= ny:
-            self._skipped[
-                f"counters beyond {self._plan.n_echoes} echoes, {nz} partitions, {ny} lines"
-            ] += 1
+        address = self._address_of(readout)
+        if address is None:
             return
         self._centre.see(readout)
         if self._waveforms:
             self._pass_waveforms_on()
         self._sorter.take_head(readout, time)
+        self._polarities.setdefault(address.echo, set()).add(readout.is_reversed)
         self._dwell_times.setdefault(address.echo, set()).add(readout.dwell_time)
         if self._batch.is_full:
             self._flush()
         self._batch.put(readout, address, time)
+
+    def _address_of(self, readout: Readout) -> Line | None:
+        """Return where a readout belongs; count it as left out if that is beyond k-space."""
+        address = Line(readout.contrast, readout.encode_step_2, readout.encode_step_1)
+        nz, ny, _ = self._plan.encoded_size
+        if address.echo < self._plan.n_echoes and address.step_2 < nz and address.step_1 < ny:
+            return address
+        reason = f"counters beyond {self._plan.n_echoes} echoes, {nz} partitions, {ny} lines"
+        self._skipped[reason] += 1
+        return None
 
     def _pass_waveforms_on(self) -> None:
         for stamp, step, values in self._waveforms:

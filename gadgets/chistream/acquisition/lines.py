@@ -10,7 +10,7 @@ import pyfftw
 
 from chistream.acquisition.placement import Placement, ReadoutShape, place_readout
 from chistream.acquisition.readouts import Readout
-from chistream.arrays import ComplexArray, RealArray
+from chistream.arrays import ComplexArray, Mask, RealArray
 from chistream.errors import ReconstructionError
 
 
@@ -120,6 +120,7 @@ class ReadoutBatch:
         self._transforms: dict[int, ReadoutTransform] = {}
         self._addresses: list[Line] = []
         self._times: list[float] = []
+        self._targets: set[tuple[int, int, int]] = set()
         self.notes: dict[str, int] = {}
         self.n_not_finite = 0
 
@@ -166,8 +167,21 @@ class ReadoutBatch:
             return
         self._addresses.append(address)
         self._times.append(time)
+        self._targets.add((placement.target.start, placement.target.stop, placement.grid))
         if placement.note:
             self.notes[placement.note] = self.notes.get(placement.note, 0) + 1
+
+    @property
+    def readout_support(self) -> Mask:
+        """Samples of k-space along the kept x ``(x,)`` that all readouts have reached."""
+        k = np.arange(self._kept) - self._kept // 2
+        support = np.ones(self._kept, bool)
+        for start, stop, grid in self._targets:
+            on_grid = k * (grid / self._kept) + grid // 2
+            # A reversed even readout lacks its outermost sample: no partial echo for that.
+            support &= (on_grid >= start) | (start == 1)
+            support &= (on_grid < stop) | (stop == grid - 1)
+        return support
 
     def take(self) -> Lines:
         """Empty the batch and return what was in it."""

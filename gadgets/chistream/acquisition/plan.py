@@ -8,6 +8,9 @@ from chistream.arrays import Size, Vector
 
 CentreSource: TypeAlias = Literal["auto", "user", "header"]
 
+_MAX_ACCELERATION = 16
+"""Along one axis; nobody scans faster, and the search for the lattice takes its square."""
+
 
 @dataclass(frozen=True)
 class EncodingPlan:
@@ -31,6 +34,12 @@ class EncodingPlan:
     limits
         First and last counter that the scan measures, ``((z, z), (y, y))``; None expects all of
         the encoded size.
+    acceleration
+        Undersampling along ``(z, y)`` as the header states it, >= 1; where the lattice lies is
+        found from the readouts.
+    has_embedded_calibration
+        Whether readouts that are for calibration only are lines of k-space like all others;
+        otherwise they are a scan of their own, with another contrast perhaps.
     noise_bandwidth_ratio
         Equivalent noise bandwidth of the noise scan relative to its nominal one
         (relativeReceiverNoiseBandwidth, 0.793 on many scanners), > 0; 1 if the header has none.
@@ -38,7 +47,8 @@ class EncodingPlan:
     Raises
     ------
     ValueError
-        If a size, a field of view, the number of echoes or the ratio is not positive, or limits
+        If a size, a field of view, the number of echoes, the acceleration or the ratio is not
+        positive, the acceleration exceeds 16 along an axis, or limits
         or centre lie outside the encoded size.
 
     Examples
@@ -54,13 +64,18 @@ class EncodingPlan:
     recon_fov: Vector | None = None
     centre_header: tuple[int, int] | None = None
     limits: tuple[tuple[int, int], tuple[int, int]] | None = None
+    acceleration: tuple[int, int] = (1, 1)
+    has_embedded_calibration: bool = False
     noise_bandwidth_ratio: float = 1.0
 
     def __post_init__(self) -> None:
-        numbers = (*self.encoded_size, *self.recon_size, self.n_echoes, self.noise_bandwidth_ratio)
+        sizes = (*self.encoded_size, *self.recon_size, self.n_echoes, *self.acceleration)
+        numbers = (*sizes, self.noise_bandwidth_ratio)
         fields = (*(self.encoded_fov or ()), *(self.recon_fov or ()))
         if not all(number > 0 for number in (*numbers, *fields)):
-            raise ValueError(f"sizes, fields of view, echoes and ratio must be positive: {self}")
+            raise ValueError(f"sizes, fields of view, echoes and ratios must be positive: {self}")
+        if max(self.acceleration) > _MAX_ACCELERATION:
+            raise ValueError(f"acceleration {self.acceleration} exceeds {_MAX_ACCELERATION}")
         for (first, last), n in zip(self.limits or (), self.encoded_size[:2], strict=False):
             if not 0 <= first <= last < n:
                 raise ValueError(f"limits {first}..{last} do not fit {n} encoded lines")

@@ -8,16 +8,43 @@ from chistream.physics.fourier import to_image, to_kspace
 _AXES = (-3, -2, -1)
 
 
-def reconstruct_coil_images(
-    hybrid: ComplexArray, recon_size: Size, kept_size: Size | None = None
-) -> ComplexArray:
-    """Transform hybrid k-space to coil images of the size that the scan asks for.
+def reconstruct_coil_images(hybrid: ComplexArray) -> ComplexArray:
+    """Transform hybrid k-space to coil images on the encoded grid.
 
     Parameters
     ----------
     hybrid
         ``(echoes, coils, kz, ky, x)``: k-space along z and y, centred at ``n // 2``; image along
         x.
+
+    Returns
+    -------
+    ComplexArray
+        Coil images ``(echoes, coils, z, y, x)`` complex64. Noise of unit variance in a complete
+        k-space has unit variance in every voxel.
+
+    Raises
+    ------
+    ValueError
+        If ``hybrid`` has not five axes.
+    """
+    if hybrid.ndim != 5:
+        raise ValueError(f"hybrid {hybrid.shape} needs axes (echoes, coils, kz, ky, x)")
+    images = np.empty(hybrid.shape, np.complex64)
+    for echo, kspace in enumerate(hybrid):  # one echo at a time bounds the memory
+        images[echo] = to_image(kspace, axes=(-3, -2))
+    return images
+
+
+def to_recon_grid(
+    images: ComplexArray, recon_size: Size, kept_size: Size | None = None
+) -> ComplexArray:
+    """Bring images from the encoded grid to the one that the scan asks for.
+
+    Parameters
+    ----------
+    images
+        ``(..., z, y, x)`` on the encoded grid.
     recon_size
         Size of the image ``(z, y, x)``.
     kept_size
@@ -28,34 +55,26 @@ def reconstruct_coil_images(
     Returns
     -------
     ComplexArray
-        Coil images ``(echoes, coils, z, y, x)`` complex64; the origin stays at ``n // 2`` of each
-        axis. Noise of unit variance in a complete k-space has unit variance in every voxel of the
-        encoded grid. Interpolation leaves values where they are.
+        ``(..., z, y, x)`` complex64; the origin stays at ``n // 2`` of each axis. Interpolation
+        leaves values where they are.
 
     Raises
     ------
     ValueError
-        If ``hybrid`` has not five axes or a size is not positive.
+        If a size is not positive.
 
     Notes
     -----
     Cropping is done in the image and interpolation by zeros around k-space, both about the origin,
     so neither moves the object, whether sizes are odd or even.
     """
-    if hybrid.ndim != 5 or min(*recon_size, *(kept_size or (1,))) < 1:
-        raise ValueError(
-            f"hybrid {hybrid.shape} needs axes (echoes, coils, kz, ky, x), and the sizes "
-            f"{recon_size} and {kept_size} must be positive"
-        )
-    encoded = size_of(hybrid)
+    if min(*recon_size, *(kept_size or (1,))) < 1:
+        raise ValueError(f"the sizes {recon_size} and {kept_size} must be positive")
     if kept_size is None:
-        z, y, x = map(min, encoded, recon_size)
+        z, y, x = map(min, size_of(images), recon_size)
         kept_size = z, y, x
-    images = np.empty((*hybrid.shape[:2], *recon_size), np.complex64)
-    for echo, kspace in enumerate(hybrid):  # one echo at a time bounds the memory
-        image = resize(to_image(kspace, axes=(-3, -2)), kept_size)
-        images[echo] = interpolate(image, recon_size)
-    return images
+    placed: ComplexArray = interpolate(resize(images, kept_size), recon_size)
+    return placed.astype(np.complex64, copy=False)
 
 
 def resize(volume: ComplexArray, size: Size) -> ComplexArray:

@@ -1,0 +1,117 @@
+"""The stage's one entry: k-space, however it was sampled, to one complex image per echo."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chistream.arrays import ComplexArray, Mask, Size
+from chistream.echoes.calibration import calibration_block, low_resolution
+from chistream.echoes.coil_images import reconstruct_coil_images, to_recon_grid
+from chistream.echoes.combination import combine_coils
+from chistream.echoes.options import EchoOptions
+from chistream.echoes.partial_fourier import complete_kspace
+from chistream.echoes.sense import solve_sense
+from chistream.echoes.sensitivities import estimate_sensitivities
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """What a scan sampled.
+
+    Parameters
+    ----------
+    sampled
+        Lines that hold data ``(echoes, kz, ky)``; the others are zero.
+    region
+        Part of k-space that the scan covers ``(kz, ky)``. Parallel imaging fills the lines that
+        were left out in it.
+    readout_support
+        Samples of k-space along x that the readouts reached ``(x,)``.
+    calibration
+        A separate scan of the centre of k-space ``(echoes, coils, kz, ky, x)``, centred at
+        ``n // 2`` and zero where it has no line; None if there is none.
+    """
+
+    sampled: Mask
+    region: Mask
+    readout_support: Mask
+    calibration: ComplexArray | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every line of the region was sampled in every echo."""
+        return not (self.region & ~self.sampled).any()
+
+    @property
+    def support(self) -> Mask:
+        """What will be known of k-space ``(kz, ky, kx)`` once the region is filled."""
+        return self.region[:, :, None] & self.readout_support
+
+
+def reconstruct_echoes(
+    hybrid: ComplexArray,
+    sampling: Sampling,
+    recon_size: Size,
+    kept_size: Size | None = None,
+    options: EchoOptions | None = None,
+) -> tuple[ComplexArray, tuple[str, ...]]:
+    """Reconstruct one complex image for each echo.
+
+    Parameters
+    ----------
+    hybrid
+        Whitened hybrid k-space ``(echoes, coils, kz, ky, x)``: k-space along z and y, centred at
+        ``n // 2``; image along x.
+    sampling
+        What of it was sampled.
+    recon_size
+        Size of the image ``(z, y, x)``.
+    kept_size
+        Voxels of the encoded grid that the image's field of view covers ``(z, y, x)``; None: as in
+        `to_recon_grid`.
+    options
+        What a person chose.
+
+    Returns
+    -------
+    echoes : ComplexArray
+        ``(echoes, z, y, x)`` complex64. All echoes are combined alike, so that the phase between
+        them is the object's own.
+    warnings : tuple[str, ...]
+        What a person should know.
+    """
+    options = EchoOptions() if options is None else options
+    echoes, warnings = _combine(hybrid, sampling, options)
+    if options.partial_fourier == "pocs":
+        echoes = complete_kspace(echoes, sampling.support)
+    return to_recon_grid(echoes, recon_size, kept_size), warnings
+
+
+def _combine(
+    hybrid: ComplexArray, sampling: Sampling, options: EchoOptions
+) -> tuple[ComplexArray, tuple[str, ...]]:
+    """Combine the coils on the encoded grid, and fill what was left out."""
+    if sampling.is_complete or options.parallel_imaging == "none":
+        return _plain(hybrid), ()
+    block = _calibration(hybrid, sampling)
+    if block is None:
+        return _plain(hybrid), (
+            "The centre of k-space was not sampled fully: what is missing was filled with zeros.",
+        )
+    grid = (hybrid.shape[-3], hybrid.shape[-2])
+    csm = estimate_sensitivities(reconstruct_coil_images(low_resolution(block, grid)))
+    return solve_sense(hybrid, sampling.sampled, csm), ()
+
+
+def _plain(hybrid: ComplexArray) -> ComplexArray:
+    coil_images = reconstruct_coil_images(hybrid)
+    return combine_coils(coil_images, estimate_sensitivities(coil_images))
+
+
+def _calibration(hybrid: ComplexArray, sampling: Sampling) -> ComplexArray | None:
+    """Return the fully sampled centre, of a scan of its own if there is one."""
+    separate = sampling.calibration
+    if separate is None:
+        return calibration_block(hybrid, sampling.sampled)
+    has_line: Mask = np.any(separate != 0, axis=(1, 4))
+    return calibration_block(separate, has_line)

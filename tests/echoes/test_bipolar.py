@@ -1,0 +1,109 @@
+"""The offset between readout polarities: found as it was put in, and removed."""
+
+import numpy as np
+import pytest
+from tests.echoes.phantoms import body, complex_noise, grid
+
+from chistream.arrays import ComplexArray, RealArray, Size, Vector
+from chistream.echoes.bipolar import PolarityOffset, correct_polarity
+
+SHAPES = [(6, 20, 17), (5, 13, 24)]
+N_ECHOES = 6
+TE = tuple(0.0012 * (1 + echo) for echo in range(N_ECHOES))
+BIPOLAR = tuple(echo % 2 == 1 for echo in range(N_ECHOES))
+HZ_PER_RAD = 11.7 * 1.17 / 1.2
+"""Slope of six echoes at 1.2 ms that an offset of 1 rad between odd and even ones makes [Hz]."""
+
+
+def train(shape: Size, *, fat: float = 0.0) -> ComplexArray:
+    """Echoes of water, and of fat in a rim, in a field; decaying."""
+    z, y, x = grid(shape)
+    t = np.array(TE)[:, None, None, None]
+    rim = body(shape) & (y**2 + x**2 > 0.45)
+    water = body(shape) * (1 - 0.7 * fat * rim) * np.exp(-30 * t)
+    # Two peaks: a train of a single one has no phase but a linear one, too.
+    peaks = 0.7 * np.exp(-2j * np.pi * 420 * t) + 0.3 * np.exp(-2j * np.pi * 330 * t)
+    signal = water + 2 * fat * rim * peaks
+    echoes: ComplexArray = signal * np.exp(1j * (0.3 + x + 2 * np.pi * t * (60 * x - 40 * y * z)))
+    return echoes.astype(np.complex64)
+
+
+def disturbed(echoes: ComplexArray, phase: RealArray) -> ComplexArray:
+    """Half of the phase on forward echoes, minus half of it on reversed ones."""
+    signs = np.where(BIPOLAR, -0.5, 0.5)[:, None, None, None]
+    turned: ComplexArray = (echoes * np.exp(1j * signs * phase)).astype(np.complex64)
+    return turned
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("constant", "slope"),
+    [(0.4, (0.01, -0.02, 0.03)), (-1.2, (0.0, 0.0, 0.2)), (0.0, (0.1, 0.15, -0.12))],
+)
+def test_a_linear_offset_is_found_and_removed(shape: Size, constant: float, slope: Vector) -> None:
+    true = PolarityOffset(constant, slope)
+    echoes = train(shape)
+    found, offset = correct_polarity(disturbed(echoes, true.over(echoes)), TE, BIPOLAR)
+    assert offset is not None
+    assert offset.constant == pytest.approx(constant, abs=1e-3)
+    assert offset.slope == pytest.approx(slope, abs=1e-4)
+    np.testing.assert_allclose(found, echoes, atol=5e-3)
+    assert found.dtype == np.complex64
+
+
+def test_fat_and_noise_leave_less_than_a_third_of_a_hertz() -> None:
+    shape = (8, 40, 36)
+    true = PolarityOffset(0.4, (0.006, 0.003, 0.02))
+    echoes = train(shape, fat=1.0) + 0.04 * complex_noise((N_ECHOES, *shape), 6)
+    _, offset = correct_polarity(disturbed(echoes, true.over(echoes)), TE, BIPOLAR)
+    assert offset is not None
+    error = (offset.over(echoes) - true.over(echoes))[body(shape)]
+    assert np.sqrt(np.mean(error**2)) * HZ_PER_RAD < 0.3
+
+
+def test_an_offset_is_evaluated_about_the_middle_of_odd_and_even_axes() -> None:
+    over = PolarityOffset(1.0, (0.1, 0.2, 0.3)).over(np.zeros((2, 4, 5, 6), np.complex64))
+    assert over.shape == (4, 5, 6)
+    assert over[2, 2, 3] == pytest.approx(1.0)
+    assert over[3, 4, 0] == pytest.approx(1.0 + 0.1 + 0.4 - 0.9)
+
+
+def test_the_roles_of_the_polarities_may_be_exchanged() -> None:
+    echoes = train(SHAPES[0])
+    phase = PolarityOffset(0.5, (0.0, 0.0, 0.05)).over(echoes)
+    other = tuple(not backwards for backwards in BIPOLAR)
+    _, offset = correct_polarity(disturbed(echoes, -phase), TE, other)
+    assert offset is not None
+    assert offset.constant == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("TE", "polarities"),
+    [
+        (TE, (False,) * N_ECHOES),
+        (TE[:2], BIPOLAR[:2]),
+        ((0.001, 0.002, 0.004), (False, True, False)),
+        (TE[:3], (False, False, True)),
+    ],
+)
+def test_trains_that_tell_no_offset_stay_as_they_are(
+    TE: tuple[float, ...], polarities: tuple[bool, ...]
+) -> None:
+    echoes = train(SHAPES[0])[: len(TE)]
+    found, offset = correct_polarity(echoes, TE, polarities)
+    assert offset is None
+    assert found is echoes
+
+
+def test_a_volume_of_one_partition_has_no_slope_along_it() -> None:
+    shape = (1, 20, 17)
+    echoes = train(shape)
+    true = PolarityOffset(0.4, (0.0, 0.02, 0.03))
+    _, offset = correct_polarity(disturbed(echoes, true.over(echoes)), TE, BIPOLAR)
+    assert offset is not None
+    assert offset.slope == pytest.approx(true.slope, abs=1e-4)
+
+
+def test_numbers_of_echoes_must_fit() -> None:
+    with pytest.raises(ValueError, match="6 echoes, 6 TE and 5 polarities"):
+        correct_polarity(train(SHAPES[0]), TE, BIPOLAR[:5])

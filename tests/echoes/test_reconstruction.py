@@ -1,0 +1,136 @@
+"""From k-space to echoes: whatever was left out, the phase between echoes is the object's."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.echoes.phantoms import (
+    body,
+    centre_block,
+    complex_noise,
+    hybrid_of,
+    lattice,
+    object_echoes,
+    smooth_coils,
+)
+
+from chistream.arrays import ComplexArray, Mask, RealArray, Size
+from chistream.echoes.options import EchoOptions
+from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
+
+SHAPE = (16, 40, 24)
+N_COILS = 8
+
+
+@pytest.fixture(scope="module")
+def hybrid() -> ComplexArray:
+    return hybrid_of(object_echoes(SHAPE), smooth_coils(N_COILS, SHAPE))
+
+
+def sampling_of(pattern: Mask, region: Mask | None = None) -> Sampling:
+    region = np.ones(SHAPE[:2], bool) if region is None else region
+    return Sampling(
+        sampled=np.stack([pattern & region] * 3),
+        region=region,
+        readout_support=np.ones(SHAPE[2], bool),
+    )
+
+
+def steps_between(echoes: ComplexArray) -> ComplexArray:
+    steps: ComplexArray = echoes[1:] * echoes[:-1].conj()
+    return steps
+
+
+def phase_error(found: ComplexArray, true: ComplexArray, mask: Mask) -> RealArray:
+    """Error of the phase between echoes, in a mask [rad]."""
+    turned = steps_between(found) * steps_between(true).conj()
+    error: RealArray = np.angle(turned[:, mask])
+    return error
+
+
+def test_full_sampling_gives_phase_between_echoes_and_magnitude(hybrid: ComplexArray) -> None:
+    everything = np.ones(SHAPE[:2], bool)
+    found, warnings = reconstruct_echoes(hybrid, sampling_of(everything), SHAPE)
+    true, inside = object_echoes(SHAPE), body(SHAPE)
+    assert np.abs(phase_error(found, true, inside)).max() < 0.005
+    np.testing.assert_allclose(np.abs(found[:, inside]), np.abs(true[:, inside]), rtol=0.01)
+    assert not warnings
+    assert found.dtype == np.complex64
+
+
+@pytest.mark.parametrize(("steps", "shift"), [((1, 2), 0), ((2, 1), 0), ((2, 2), 1)])
+def test_undersampling_costs_little_phase(
+    hybrid: ComplexArray, steps: tuple[int, int], shift: int
+) -> None:
+    pattern = lattice(SHAPE[:2], steps, shift) | centre_block(SHAPE[:2], (8, 16))
+    sampled = hybrid * pattern[:, :, None]
+    found, warnings = reconstruct_echoes(sampled, sampling_of(pattern), SHAPE)
+    true, inside = object_echoes(SHAPE), body(SHAPE)
+    assert np.sqrt(np.mean(phase_error(found, true, inside) ** 2)) < 0.02
+    assert not warnings
+    zeros = EchoOptions(parallel_imaging="none")
+    folded, _ = reconstruct_echoes(sampled, sampling_of(pattern), SHAPE, options=zeros)
+    assert np.sqrt(np.mean(phase_error(folded, true, inside) ** 2)) > 0.05
+
+
+def test_a_few_lost_lines_are_filled(hybrid: ComplexArray) -> None:
+    pattern = np.random.default_rng(2).uniform(size=SHAPE[:2]) > 0.08
+    pattern |= centre_block(SHAPE[:2], (6, 10))
+    sampled, sampling = hybrid * pattern[:, :, None], sampling_of(pattern)
+    true = object_echoes(SHAPE)
+    filled, _ = reconstruct_echoes(sampled, sampling, SHAPE)
+    options = EchoOptions(parallel_imaging="none")
+    zeros, _ = reconstruct_echoes(sampled, sampling, SHAPE, options=options)
+    errors = [np.linalg.norm(np.abs(found) - np.abs(true)) for found in (filled, zeros)]
+    assert errors[0] < 0.25 * errors[1]
+
+
+def test_a_separate_calibration_serves_the_coils_only(hybrid: ComplexArray) -> None:
+    pattern = lattice(SHAPE[:2], (2, 2), 1)
+    block = hybrid[:, :, 4:12, 12:28] * np.float32(3)  # another scan, another scale
+    sampling = replace(sampling_of(pattern), calibration=block)
+    found, warnings = reconstruct_echoes(hybrid * pattern[:, :, None], sampling, SHAPE)
+    true, inside = object_echoes(SHAPE), body(SHAPE)
+    assert np.sqrt(np.mean(phase_error(found, true, inside) ** 2)) < 0.02
+    ratio = np.abs(found[:, inside]) / np.abs(true[:, inside])
+    assert np.median(ratio) == pytest.approx(1, abs=0.01)
+    assert not warnings
+
+
+def test_without_a_complete_centre_there_are_zeros_and_a_warning(hybrid: ComplexArray) -> None:
+    pattern = lattice(SHAPE[:2], (2, 2), 1)
+    found, warnings = reconstruct_echoes(hybrid * pattern[:, :, None], sampling_of(pattern), SHAPE)
+    assert found.shape == (3, *SHAPE)
+    assert "not sampled fully" in warnings[0]
+
+
+def test_partial_fourier_is_completed_on_request() -> None:
+    true = object_echoes(SHAPE, roughness=0)  # POCS lives on smooth phase
+    hybrid = hybrid_of(true, smooth_coils(N_COILS, SHAPE))
+    region = np.zeros(SHAPE[:2], bool)
+    region[:, 10:] = True
+    sampled, sampling = hybrid * region[:, :, None], sampling_of(region, region)
+    errors = []
+    for method in ("pocs", "zero"):
+        options = EchoOptions(partial_fourier=method)
+        found, _ = reconstruct_echoes(sampled, sampling, SHAPE, options=options)
+        errors.append(np.linalg.norm(np.abs(found) - np.abs(true)))
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_asymmetric_echoes_are_completed_along_x() -> None:
+    support = np.arange(SHAPE[2]) >= 5
+    noise = complex_noise((3, 2, *SHAPE), 1)
+    sampling = replace(sampling_of(np.ones(SHAPE[:2], bool)), readout_support=support)
+    assert sampling.support.sum() == SHAPE[0] * SHAPE[1] * (SHAPE[2] - 5)
+    zero, _ = reconstruct_echoes(noise, sampling, SHAPE)
+    options = EchoOptions(partial_fourier="pocs")
+    completed, _ = reconstruct_echoes(noise, sampling, SHAPE, options=options)
+    assert np.abs(completed - zero).max() > 0.1
+
+
+@pytest.mark.parametrize("recon", [(12, 40, 24), (16, 80, 48)])
+def test_the_image_has_the_size_that_was_asked_for(hybrid: ComplexArray, recon: Size) -> None:
+    everything = sampling_of(np.ones(SHAPE[:2], bool))
+    found, _ = reconstruct_echoes(hybrid, everything, recon)
+    assert found.shape == (3, *recon)
