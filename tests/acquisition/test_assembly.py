@@ -256,6 +256,38 @@ def test_broken_lines_are_left_out_and_said(scanner: Scanner) -> None:
     assert scan.warnings[1] == "1 readouts were left out: samples that are not finite."
 
 
+@pytest.mark.parametrize("length", [5, 11])
+def test_a_readout_shorter_than_its_neighbours_is_left_out(scanner: Scanner, length: int) -> None:
+    lines = scanner.lines()
+    lines[8].samples = lines[8].samples[:, :length]
+    scan = scanner.acquire(lines)
+    assert len(scan.missing_lines) == 1
+    assert scan.warnings[0] == (
+        f"1 readouts were left out: {length} samples where others of echo 0 have 12."
+    )
+
+
+def test_readouts_of_two_lengths_are_refused(scanner: Scanner) -> None:
+    lines = scanner.lines()
+    for line in lines[1:]:
+        line.samples = line.samples[:, :8]
+    with pytest.raises(ReconstructionError, match=r"29 with 8 samples where .* echo 0 have 12"):
+        scanner.acquire(lines)
+
+
+def test_each_echo_may_have_its_own_length(make_scanner: Callable[..., Scanner]) -> None:
+    scanner = make_scanner((3, 4, 12))
+    lines = scanner.lines()
+    for line in lines:  # an asymmetric first echo: it lacks the samples before its centre
+        if line.contrast == 0:
+            line.samples = line.samples[:, 3:]
+            line.center_sample -= 3
+    scanner.kspace[0, ..., :3] = 0
+    scan = scanner.acquire([noise_scan(scanner, 500), *lines], UNGATED)
+    assert not scan.missing_lines
+    assert not any("left out" in warning for warning in scan.warnings)
+
+
 @pytest.mark.parametrize("name", ["encode_step_1", "encode_step_2", "contrast"])
 def test_many_lines_out_of_range_are_refused(scanner: Scanner, name: str) -> None:
     lines = scanner.lines()

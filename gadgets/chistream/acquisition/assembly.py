@@ -122,6 +122,7 @@ class Acquisition:
         self._polarities: dict[int, set[bool]] = {}
         self._volume: _Volume | None = None
         self._dwell_times: dict[int, set[float]] = {}
+        self._lengths: dict[int, int] = {}
         self._kinds: Counter[ReadoutKind] = Counter()
         self._skipped: Counter[str] = Counter()
 
@@ -260,7 +261,7 @@ class Acquisition:
         self._refuse_second_volume(readout)
         time = self._clock.time_of(readout)
         address = self._address_of(readout)
-        if address is None:
+        if address is None or not self._has_usual_length(readout):
             return
         self._centre.see(readout)
         if self._waveforms:
@@ -271,6 +272,17 @@ class Acquisition:
         if self._batch.is_full:
             self._flush()
         self._batch.put(readout, address, time)
+
+    def _has_usual_length(self, readout: Readout) -> bool:
+        """Tell whether a readout is as long as the first of its echo; count it as left out if not.
+
+        Where a shorter one belongs cannot be told: what its sender lost may be either end.
+        """
+        n = readout.samples.shape[1]
+        usual = self._lengths.setdefault(readout.contrast, n)
+        if n != usual:
+            self._skipped[f"{n} samples where others of echo {readout.contrast} have {usual}"] += 1
+        return n == usual
 
     def _address_of(self, readout: Readout) -> Line | None:
         """Return where a readout belongs; count it as left out if that is beyond k-space."""

@@ -1,5 +1,6 @@
 """The order of work: hold what cannot be judged yet, sort the rest into k-space."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -181,13 +182,13 @@ class Sorter:
 
     @property
     def _completeness(self) -> float:
-        """Part of the lines inside the limits that has been accepted."""
+        """Part of the lines that limits and acceleration announce that has been accepted."""
         (first_z, last_z), (first_y, last_y) = self._plan.limits or (
             (0, self._plan.encoded_size[0] - 1),
             (0, self._plan.encoded_size[1] - 1),
         )
         n_places = (last_z - first_z + 1) * (last_y - first_y + 1)
-        expected = self._plan.n_echoes * n_places
+        expected = self._plan.n_echoes * n_places / math.prod(self._plan.acceleration)
         accepted = 0 if self._kspace is None else self._kspace.n_accepted
         return min(1.0, accepted / expected)
 
