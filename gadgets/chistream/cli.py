@@ -2,25 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 import chistream
 from chistream import replay_options
 from chistream.errors import ChiStreamError
+from chistream.terminal import complain, err, list_and_exit, out, progress, show
 
 app = typer.Typer(
     name="chistream",
@@ -34,12 +24,6 @@ gadgetron_app = typer.Typer(
     help="Install the chains for Gadgetron, or serve its <connect> nodes.", no_args_is_help=True
 )
 app.add_typer(gadgetron_app, name="gadgetron")
-
-out = Console()
-err = Console(stderr=True)
-
-Report = Callable[[str, float], None]
-"""Told what is being done and how much of it is done, 0 to 1."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Assignments = Annotated[
@@ -62,33 +46,22 @@ def main() -> None:
     try:
         app()
     except (ChiStreamError, OSError) as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(1)
-
-
-def _complain(words: str) -> None:
-    escaped = words.replace("[", r"\[")
-    err.print(f"[bold red]chistream:[/] {escaped}", highlight=False, soft_wrap=True)
 
 
 def _settings(asked: bool) -> None:
     if asked:
         from chistream.config import describe_settings
 
-        _list_and_exit(describe_settings())
+        list_and_exit(describe_settings())
 
 
 def _case_settings(asked: bool) -> None:
     if asked:
         from chistream_simulator.case import describe_case
 
-        _list_and_exit(describe_case())
-
-
-def _list_and_exit(settings: Iterable[tuple[str, str, str]]) -> None:
-    rows = (f"{name} = {default}\n    {text}" for name, default, text in settings)
-    out.print("\n".join(rows), highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit
+        list_and_exit(describe_case())
 
 
 ListSettings = Annotated[
@@ -129,9 +102,9 @@ def demo(
     """
     from chistream.demo import run_demo
 
-    with _progress(hidden=as_json) as report:
+    with progress(hidden=as_json) as report:
         result = run_demo(folder, seed=seed, progress=report)
-    _show(result.as_dict(), result.summary(), as_json=as_json)
+    show(result.as_dict(), result.summary(), as_json=as_json)
 
 
 @app.command()
@@ -192,11 +165,11 @@ def simulate(
 
     if list_presets:
         rows = commands.preset_summaries()
-        _show(rows, "\n".join(f"{name:20} {text}" for name, text in rows.items()), as_json=as_json)
+        show(rows, "\n".join(f"{name:20} {text}" for name, text in rows.items()), as_json=as_json)
         return
     if show_preset:
         text = case.preset_text(preset)
-        _show({"preset": preset, "toml": text}, text, as_json=as_json)
+        show({"preset": preset, "toml": text}, text, as_json=as_json)
         return
     if path is None:
         raise typer.BadParameter("name the file to write: chistream simulate OUT.h5")
@@ -205,7 +178,7 @@ def simulate(
     if from_images and orientations:
         raise typer.BadParameter("--orientations turns a simulated object, not measured images")
     values = parse_assignments(assignments or [])
-    with _progress(hidden=as_json) as report:
+    with progress(hidden=as_json) as report:
         if from_images:
             result = commands.simulate_from_images(
                 path, images or [], te=te, seed=seed, overrides=values, progress=report
@@ -220,9 +193,9 @@ def simulate(
                 path, preset, turns, seed=seed, overrides=values, progress=report
             )
             names = [str(file) for file in files]
-            _show({"raw": names}, "wrote " + ", ".join(names), as_json=as_json)
+            show({"raw": names}, "wrote " + ", ".join(names), as_json=as_json)
             return
-    _show({"raw": str(result)}, f"wrote {result}", as_json=as_json)
+    show({"raw": str(result)}, f"wrote {result}", as_json=as_json)
 
 
 @app.command()
@@ -322,9 +295,9 @@ def replay(
             timeout=timeout,
             watcher=display,
         )
-    _show(result.as_dict(), result.summary(), as_json=as_json)
+    show(result.as_dict(), result.summary(), as_json=as_json)
     if not result.succeeded:
-        _complain(result.failure())
+        complain(result.failure())
         raise typer.Exit(1)
 
 
@@ -347,7 +320,7 @@ def reconstruct(
     from chistream.series.export import parse_formats
 
     values = parse_assignments(assignments or [])
-    with _progress(hidden=as_json) as report:
+    with progress(hidden=as_json) as report:
         results = reconstruct_files(
             raw,
             folder,
@@ -358,10 +331,10 @@ def reconstruct(
             progress=report,
         )
     lines = [line for result in results for line in result.summary()]
-    _show([result.as_dict() for result in results], "\n".join(lines), as_json=as_json)
+    show([result.as_dict() for result in results], "\n".join(lines), as_json=as_json)
     failed = [result for result in results if result.error]
     for result in failed:
-        _complain(f"{result.raw}: {result.error}")
+        complain(f"{result.raw}: {result.error}")
     if failed:
         raise typer.Exit(1)
 
@@ -376,7 +349,7 @@ def compare(
     from chistream_simulator.comparison import compare_files
 
     found = compare_files(result, truth)
-    _show(found.as_dict(), found.summary(), as_json=as_json)
+    show(found.as_dict(), found.summary(), as_json=as_json)
 
 
 @gadgetron_app.command("install")
@@ -406,32 +379,3 @@ def gadgetron_listen(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     listen(port, chain, host=host)
-
-
-@contextmanager
-def _progress(*, hidden: bool) -> Iterator[Report]:
-    """Show a bar on a terminal; elsewhere, and for jobs of a moment, nothing."""
-    columns = (
-        TextColumn("{task.description:24}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=err, transient=True, disable=hidden or not err.is_terminal
-    ) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(text: str, fraction: float) -> None:
-            if text not in tasks:
-                tasks[text] = bars.add_task(text, total=1.0)
-            bars.update(tasks[text], completed=fraction)
-
-        yield report
-
-
-def _show(content: object, text: str, *, as_json: bool) -> None:
-    if as_json:
-        out.print(json.dumps(content), highlight=False, soft_wrap=True, markup=False)
-    else:
-        out.print(text, highlight=False, soft_wrap=True, markup=False)
