@@ -71,8 +71,8 @@ def field_error(raw: Path, truth: Truth, **settings: str) -> tuple[RealArray, li
 def test_the_field_is_that_of_the_truth(raw: Path) -> None:
     error, said = field_error(raw, read_truth(truth_path(raw)))
     assert abs(np.median(error)) < 0.3
-    # 4 mm voxels at the sphere's edge, and noise of parallel imaging at an SNR of 200.
-    assert np.percentile(np.abs(error - np.median(error)), 90) < 2.0
+    # 4 mm voxels at the sphere's edge; at R = 4, also what 9 x 17 lines leave for 8 coils to tell.
+    assert np.percentile(np.abs(error - np.median(error)), 90) < 2.5
     assert not any("missing" in text for text in said)
 
 

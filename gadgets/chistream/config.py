@@ -129,8 +129,9 @@ class Settings(BaseModel):
         0.1, ge=0, le=1, description="Largest part of k-space that may be missing."
     )
     # echoes
-    parallel_imaging: Literal["auto", "sense", "none"] = Field(
-        "auto", description="How lines that were left out are filled; auto: sense; none: zeros."
+    parallel_imaging: Literal["auto", "grappa", "sense", "none"] = Field(
+        "auto",
+        description="Lines left out: grappa (auto, if accelerated), sense (auto, if lost), zeros.",
     )
     partial_fourier: Literal["pocs", "zero"] = Field(
         "zero", description="Beyond the k-space covered: from smooth phase (POCS), or zeros."

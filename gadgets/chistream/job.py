@@ -141,7 +141,11 @@ class Job:
         """Make complex echoes ``(echoes, z, y, x)`` of the k-space received."""
         acquired = self.acquired
         sampling = Sampling(
-            acquired.sampled, acquired.region, acquired.readout_support, acquired.calibration
+            acquired.sampled,
+            acquired.region,
+            acquired.lattice,
+            acquired.readout_support,
+            acquired.calibration,
         )
         sizes = self.plan.recon_size, self.plan.kept_size
         with self.timed("echoes"):

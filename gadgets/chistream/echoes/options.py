@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-ParallelImaging: TypeAlias = Literal["auto", "sense", "none"]
+ParallelImaging: TypeAlias = Literal["auto", "grappa", "sense", "none"]
 PartialFourier: TypeAlias = Literal["pocs", "zero"]
 
 
@@ -14,8 +14,9 @@ class EchoOptions:
     Parameters
     ----------
     parallel_imaging
-        How lines are filled that were left out within the region: ``sense``, or ``none`` for zeros;
-        ``auto`` is ``sense``.
+        How lines are filled that were left out within the region: ``grappa`` for those of a
+        lattice, ``sense`` for any, ``none`` for zeros. ``auto``: ``grappa`` for a lattice,
+        ``sense`` where single lines are missing.
     partial_fourier
         What stands outside the region: what the smoothness of phase says (``pocs``), or ``zero``.
     """

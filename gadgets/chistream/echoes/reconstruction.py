@@ -8,6 +8,7 @@ from chistream.arrays import ComplexArray, Mask, Size
 from chistream.echoes.calibration import calibration_block, low_resolution
 from chistream.echoes.coil_images import reconstruct_coil_images, to_recon_grid
 from chistream.echoes.combination import combine_coils
+from chistream.echoes.grappa import fill_grappa
 from chistream.echoes.options import EchoOptions
 from chistream.echoes.partial_fourier import complete_kspace
 from chistream.echoes.sense import solve_sense
@@ -25,6 +26,8 @@ class Sampling:
     region
         Part of k-space that the scan covers ``(kz, ky)``. Parallel imaging fills the lines that
         were left out in it.
+    lattice
+        Places of a regular undersampling ``(kz, ky)``, all over k-space; everything without one.
     readout_support
         Samples of k-space along x that the readouts reached ``(x,)``.
     calibration
@@ -34,6 +37,7 @@ class Sampling:
 
     sampled: Mask
     region: Mask
+    lattice: Mask
     readout_support: Mask
     calibration: ComplexArray | None = None
 
@@ -98,6 +102,10 @@ def _combine(
         return _plain(hybrid), (
             "The centre of k-space was not sampled fully: what is missing was filled with zeros.",
         )
+    method = options.parallel_imaging
+    if method == "grappa" or (method == "auto" and not sampling.lattice.all()):
+        masks = sampling.sampled, sampling.region, sampling.lattice
+        return _plain(fill_grappa(hybrid, *masks, block)), ()
     grid = (hybrid.shape[-3], hybrid.shape[-2])
     csm = estimate_sensitivities(reconstruct_coil_images(low_resolution(block, grid)))
     return solve_sense(hybrid, sampling.sampled, csm), ()
