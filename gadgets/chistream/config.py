@@ -117,7 +117,8 @@ class Settings(BaseModel):
         0.25, ge=0, lt=0.5, description="Largest deviation of RR intervals, relative; 0: any."
     )
     tracking: Literal["off", "fixed", "estimate"] = Field(
-        "off", description="Shift lines back by the heart's displacement."
+        "estimate",
+        description="Shift lines back by the heart's displacement; estimate: its factor.",
     )
     tracking_factor: float = Field(
         0.6, ge=-2, le=2, description="Displacement of the heart for that of the diaphragm."

@@ -224,8 +224,9 @@ def respiration_of(waveform: Waveform) -> tuple[float, float, RealArray] | None:
     return start, 1e-6 * float(head["sample_time_us"]), waveform.samples[0].astype(float)
 
 
-_BEST_SCHEME: Scheme = "window"
-"""What gates where nobody chose."""
+_BEST_SCHEME: Scheme = "soft"
+"""What gates where nobody chose: of all schemes it came nearest to a heart at rest, in simulated
+scans with a fixed, a following and a PAWS gate and with none."""
 
 _RESPIRATION = {2, 7}
 

@@ -278,7 +278,7 @@ class Acquisition:
 
         Where a shorter one belongs cannot be told: what its sender lost may be either end.
         """
-        n = readout.samples.shape[1]
+        n = int(readout.samples.shape[1])
         usual = self._lengths.setdefault(readout.contrast, n)
         if n != usual:
             self._skipped[f"{n} samples where others of echo {readout.contrast} have {usual}"] += 1
@@ -377,14 +377,14 @@ class Acquisition:
                 f"{gating.filled_from_rejected} lines come from rejected heartbeats: no accepted "
                 "one measured them."
             )
+            if self._options.gating.tracking != "off" and gating.tracking_factor is None:
+                warnings.append("They were not shifted: how far the heart moved is not known.")
         counts = (
             (sorter.n_unusable_navigators, "navigator readouts could not be used"),
             (sorter.n_without_navigator, "readouts came before the first navigator"),
             (sorter.n_late_navigators, "navigator readouts came too late to be used"),
         )
         warnings += [f"{n} {what}." for n, what in counts if n]
-        if self._options.gating.tracking == "estimate" and gating.tracking_factor is None:
-            warnings.append("The heart's displacement could not be estimated: nothing was shifted.")
         if gating.method != "ungated" and not self._clock.has_stamps:
             warnings.append("The readouts have no time stamps: their order of arrival was used.")
         return warnings

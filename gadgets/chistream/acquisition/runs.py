@@ -1,5 +1,6 @@
 """Runs of imaging readouts: what their heads say, heartbeat by heartbeat."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -87,4 +88,4 @@ def _append(runs: list[Run], later: Run, *, may_merge: bool) -> None:
 
 
 def _same(one: float, other: float, tolerance: float = 0.0) -> bool:
-    return abs(one - other) <= tolerance or (np.isnan(one) and np.isnan(other))
+    return abs(one - other) <= tolerance or (math.isnan(one) and math.isnan(other))

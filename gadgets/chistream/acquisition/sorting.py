@@ -273,7 +273,7 @@ class Sorter:
 
     def _put(self, lines: Lines, beats: Heartbeats, times: RealArray) -> None:
         kspace = self._room_for(lines)
-        index = heartbeat_of(lines.times, times)
+        index, is_steady = heartbeat_of(lines.times, times), beats.is_steady
         for i, (beat, line) in enumerate(zip(index, lines.addresses, strict=True)):
             self.n_without_navigator += beat < 0
             when, values = float(lines.times[i]), lines.values[i]
@@ -281,7 +281,7 @@ class Sorter:
                 kspace.offer(line, values, Offer(np.inf, when, np.nan, is_steady=False))
                 continue
             position = float(beats.displacement[beat])
-            steady = bool(beats.is_steady[beat])
+            steady = bool(is_steady[beat])
             if steady and self._options.tracking == "estimate":
                 self.central.see(line, when, position, values)
             weight = self._weight(beats, int(beat))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.fft
 
 from chistream.acquisition.lines import Line
 from chistream.arrays import ComplexArray, IntArray, RealArray, Vector
@@ -18,16 +19,20 @@ _MEASUREMENTS = 6
 _STILL = 0.05
 """Displacements below this [mm] are left alone."""
 
-_REST = 1.5
-"""A central line measured this close to end-expiration [mm] shows the heart at rest."""
+_LEAST_ALONG_X = 0.05
+"""Shifts along the readout below this part of a voxel do not pay for their Fourier transforms."""
 
-_FAR = 3.0
-"""One measured farther from it [mm] shows the heart displaced."""
+_APART = 2.0
+"""Two measurements of a line at positions farther apart than this [mm] tell of motion."""
 
-_FEWEST_PAIRS = 40
-"""Lines measured both at rest and displaced that an estimate needs."""
+_FEWEST_PAIRS, _MOST_PAIRS = 30, 200
+"""Such pairs of measurements that an estimate needs, and that it takes time for."""
 
-_FACTORS = np.arange(-0.3, 1.51, 0.1)
+_COARSE, _FINE = np.linspace(-1.5, 1.5, 16), 0.1
+"""Factors to try first, and the step around the best of them."""
+
+_VIRTUAL_COILS = 4
+"""Coils are combined to so many: all of them would take as long as the rest of the stage."""
 
 _HEART_RADIUS = 45.0
 """The heart is looked for this close to the middle of the slab [mm]."""
@@ -94,26 +99,29 @@ def shift_back(hybrid: ComplexArray, positions: RealArray, factor: float, axes: 
     """
     shifts = np.where(np.abs(factor * positions) > _STILL, factor * positions, 0.0)
     along_x = shifts * axes.superior[2] / axes.spacing[2]
-    phases = np.exp(2j * np.pi * shifts * _wave_numbers(shifts.shape[1:], axes))
-    kx = np.arange(hybrid.shape[-1]) - hybrid.shape[-1] // 2
+    turns = shifts * _wave_numbers(shifts.shape[1:], axes)
+    phases = np.exp(2j * np.pi * turns).astype(np.complex64)
+    kx = np.fft.fftfreq(hybrid.shape[-1])
     for echo, z in np.argwhere(shifts.any(axis=2)):
-        rows = np.flatnonzero(shifts[echo, z])
-        plane = hybrid[echo, :, z, rows]
-        if np.abs(along_x[echo, z]).max() > 0.01:
-            turns = np.outer(along_x[echo, z, rows], kx) / len(kx)
-            plane = to_image(to_kspace(plane, (-1,)) * np.exp(2j * np.pi * turns)[:, None], (-1,))
-        hybrid[echo, :, z, rows] = plane * phases[echo, z, rows, None, None]
+        plane = hybrid[echo, :, z]
+        plane *= phases[echo, z, :, None]
+        rows = np.flatnonzero(np.abs(along_x[echo, z]) > _LEAST_ALONG_X)
+        if len(rows):
+            ramps = np.exp(2j * np.pi * np.outer(along_x[echo, z, rows], kx)).astype(np.complex64)
+            spectrum = scipy.fft.fft(plane[:, rows], overwrite_x=True)
+            spectrum *= ramps
+            plane[:, rows] = scipy.fft.ifft(spectrum, overwrite_x=True)
 
 
 def estimate_factor(lines: CentralLines, size: tuple[int, int], axes: SlabAxes) -> float | None:
     r"""Estimate how far the heart moves for each millimetre of the diaphragm.
 
     .. math:: \hat f = \arg\min_f \sum_{\mathbf r \in \mathrm{heart}} \sum_c
-              \left| \mathcal F^{-1}\!\left[ w \left( S_d\, e^{i 2 \pi f d\, \mathbf k \cdot
-              \hat{\mathbf s}} - S_0 \right) \right]_c \right|^2
+              \left| \mathcal F^{-1}\!\left[ w \left( S_2\, e^{i 2 \pi f (d_2 - d_1)\,
+              \mathbf k \cdot \hat{\mathbf s}} - S_1 \right) \right]_c \right|^2
 
-    over the central lines that were measured both near end-expiration (S0, their mean) and
-    displaced by d.
+    over the central lines that were measured at two positions d of the diaphragm, 2 mm or more
+    apart.
 
     Parameters
     ----------
@@ -127,8 +135,8 @@ def estimate_factor(lines: CentralLines, size: tuple[int, int], axes: SlabAxes) 
     Returns
     -------
     float | None
-        The factor, in [-0.3, 1.5]; None if fewer than 40 lines were measured in both positions, or
-        no factor inside makes the two alike.
+        The factor, in [-1.5, 1.5]; None if there are fewer than 30 pairs of measurements, or no
+        factor inside makes the two alike.
 
     Notes
     -----
@@ -136,21 +144,20 @@ def estimate_factor(lines: CentralLines, size: tuple[int, int], axes: SlabAxes) 
     does not move with the heart, and the liver moves more. A window over the lines keeps it from
     leaking in.
     """
-    pairs = list(_pairs(lines))
+    pairs = sorted(_pairs(lines), key=lambda pair: pair[1])[:_MOST_PAIRS]  # the farthest apart
     if len(pairs) < _FEWEST_PAIRS or max(map(abs, axes.superior)) < 0.3:
         return None
     z, y = np.array([(line.step_2, line.step_1) for line, *_ in pairs]).T
     k = np.stack([z - lines.centre[0], y - lines.centre[1]])
-    there = np.array([d for _, d, _, _ in pairs])
+    apart = np.array([pair[1] for pair in pairs])
     rest, moved = (np.stack([pair[i] for pair in pairs]) for i in (2, 3))
-    problem = _Consistency(k, there, rest, moved, size, axes)
-    costs = [problem.cost(factor) for factor in _FACTORS]
-    best = int(np.argmin(costs))
-    if best in {0, len(costs) - 1}:
+    problem = _Consistency(k, apart, rest, moved, size, axes)
+    coarse = [problem.cost(factor) for factor in _COARSE]
+    best = int(np.argmin(coarse))
+    if best in {0, len(coarse) - 1}:
         return None
-    left, middle, right = costs[best - 1 : best + 2]
-    step = 0.5 * (left - right) / (left - 2 * middle + right)
-    return float(_FACTORS[best] + step * (_FACTORS[1] - _FACTORS[0]))
+    left, middle, right = (problem.cost(_COARSE[best] + step * _FINE) for step in (-1, 0, 1))
+    return float(_COARSE[best] + 0.5 * _FINE * (left - right) / (left - 2 * middle + right))
 
 
 class _Consistency:
@@ -167,7 +174,9 @@ class _Consistency:
     ) -> None:
         nx = rest.shape[-1]
         x = (np.arange(nx) - nx // 2) * axes.spacing[2]
-        inside = np.abs(x) <= _HEART_RADIUS
+        near = np.abs(x) <= 1.5 * _HEART_RADIUS  # what is shifted in may come from beside it
+        inside = np.abs(x[near]) <= _HEART_RADIUS
+        rest, moved = _fewer_coils(rest[..., near], moved[..., near])
         window = np.prod(
             [
                 np.cos(0.5 * np.pi * axis / (n + 1)) ** 2
@@ -207,15 +216,23 @@ class _Consistency:
         return float(np.vdot(image, image).real)
 
 
+def _fewer_coils(rest: ComplexArray, moved: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+    """Combine the coils of both to the principal components of the first."""
+    by_coil = np.moveaxis(rest, 1, 0).reshape(rest.shape[1], -1)
+    _, vectors = np.linalg.eigh(by_coil @ by_coil.conj().T)
+    fewer = vectors[:, -_VIRTUAL_COILS:].conj().T
+    return fewer @ rest, fewer @ moved
+
+
 def _pairs(
     lines: CentralLines,
 ) -> Iterator[tuple[Line, float, ComplexArray, ComplexArray]]:
+    """Pair the highest measurement of each line with those far below it."""
     for line, known in sorted(lines.kept.items()):
-        rest = [values for _, position, values in known if abs(position) <= _REST]
-        far = [(position, values) for _, position, values in known if abs(position) >= _FAR]
-        if rest:
-            mean = np.mean(rest, axis=0)
-            yield from ((line, position, mean, values) for position, values in far)
+        _, highest, rest = max(known, key=lambda one: one[1])
+        for _, position, moved in known:
+            if highest - position >= _APART:
+                yield line, position - highest, rest, moved
 
 
 def _wave_numbers(shape: tuple[int, ...], axes: SlabAxes) -> RealArray:

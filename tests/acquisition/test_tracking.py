@@ -1,0 +1,99 @@
+"""Lines shifted back, against an object that was shifted in closed form."""
+
+import numpy as np
+import pytest
+
+from chistream.acquisition.lines import Line
+from chistream.acquisition.tracking import (
+    CentralLines,
+    SlabAxes,
+    estimate_factor,
+    shift_back,
+)
+from chistream.arrays import ComplexArray, RealArray, Size, Vector
+
+SPACING: Vector = (5.0, 3.0, 4.0)
+OBLIQUE: Vector = (0.8, -0.36, 0.48)
+
+
+def hybrid_of(
+    size: Size, displacement: RealArray, superior: Vector, *, coils: int = 2
+) -> ComplexArray:
+    """A Gaussian's lines ``(1, coils, z, y, x)``, each with the object displaced [mm] along S."""
+    nx = size[2]
+    kz, ky = (
+        (np.arange(n) - n // 2) / (n * step) for n, step in zip(size[:2], SPACING, strict=False)
+    )
+    x = (np.arange(nx) - nx // 2) * SPACING[2]
+    dz, dy, dx = (displacement * s for s in superior)
+    envelope = np.exp(-2 * (np.pi * 12) ** 2 * (kz[:, None] ** 2 + ky**2))
+    phase = np.exp(-2j * np.pi * (kz[:, None] * dz + ky * dy))
+    along_x = np.exp(-((x - dx[..., None]) ** 2) / (2 * 12.0**2))
+    lines = (envelope * phase)[..., None] * along_x
+    gains = np.exp(1j * np.arange(coils))[:, None, None, None]
+    hybrid: ComplexArray = (gains * lines)[None].astype(np.complex64)
+    return hybrid
+
+
+@pytest.mark.parametrize("size", [(9, 12, 40), (12, 11, 41)])
+@pytest.mark.parametrize("superior", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), OBLIQUE])
+def test_shifted_lines_are_those_of_the_object_at_rest(size: Size, superior: Vector) -> None:
+    positions = np.random.default_rng(1).uniform(-6, 6, size[:2])
+    found = hybrid_of(size, 0.5 * positions, superior)
+    shift_back(found, positions[None], 0.5, SlabAxes(superior, SPACING))
+    expected = hybrid_of(size, np.zeros(size[:2]), superior)
+    # What is left out along x: a shift of at most a twentieth of a voxel.
+    np.testing.assert_allclose(found, expected, atol=0.012)
+
+
+def test_lines_at_rest_stay_as_they_are() -> None:
+    lines = hybrid_of((5, 6, 8), np.zeros((5, 6)), OBLIQUE)
+    found = lines.copy()
+    shift_back(found, np.full((1, 5, 6), 0.04), 1.0, SlabAxes(OBLIQUE, SPACING))
+    np.testing.assert_array_equal(found, lines)
+
+
+def central(factor: float, size: Size, superior: Vector, *, far: float = -7.0) -> CentralLines:
+    """Two measurements of each central line, of an object that follows by a factor."""
+    lines = CentralLines((size[0] // 2, size[1] // 2))
+    rng = np.random.default_rng(2)
+    for time in (0.0, 1.0):
+        positions = time * far + rng.uniform(-0.3, 0.3, size[:2])
+        hybrid = hybrid_of(size, factor * positions, superior, coils=6)
+        noise = rng.standard_normal((2, *hybrid.shape[1:])) * 0.01
+        values = hybrid[0] + noise[0] + 1j * noise[1]
+        for z, y in np.ndindex(*size[:2]):
+            lines.see(Line(0, z, y), time, float(positions[z, y]), values[:, z, y])
+    return lines
+
+
+@pytest.mark.parametrize("superior", [(1.0, 0.0, 0.0), (0.0, 0.6, 0.8), OBLIQUE])
+@pytest.mark.parametrize("factor", [-0.6, 0.0, 0.45, 0.9])
+def test_the_factor_is_found(factor: float, superior: Vector) -> None:
+    size = (16, 30, 36)
+    found = estimate_factor(central(factor, size, superior), size[:2], SlabAxes(superior, SPACING))
+    assert found == pytest.approx(factor, abs=0.03)
+
+
+def test_only_early_central_lines_of_the_first_echo_with_a_position_are_kept() -> None:
+    lines = CentralLines((10, 20))
+    values = np.ones((1, 4), np.complex64)
+    for time in range(9, -1, -1):
+        lines.see(Line(0, 10, 20), float(time), -float(time), values)
+    lines.see(Line(1, 10, 20), 0.0, 0.0, values)
+    lines.see(Line(0, 3, 20), 0.0, 0.0, values)
+    lines.see(Line(0, 10, 33), 0.0, 0.0, values)
+    lines.see(Line(0, 10, 21), 0.0, np.nan, values)
+    assert list(lines.kept) == [Line(0, 10, 20)]
+    assert [time for time, _, _ in lines.kept[Line(0, 10, 20)]] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("superior", "far", "factor"),
+    [((1.0, 0.0, 0.0), -1.0, 0.5), ((0.2, 0.2, 0.2), -7.0, 0.5), ((1.0, 0.0, 0.0), -7.0, 2.0)],
+    ids=["too still", "no axis along S", "out of range"],
+)
+def test_what_cannot_be_estimated_is_not(superior: Vector, far: float, factor: float) -> None:
+    size = (16, 30, 36)
+    lines = central(factor, size, superior, far=far)
+    assert estimate_factor(lines, size[:2], SlabAxes(superior, SPACING)) is None
