@@ -1,10 +1,9 @@
 """What is simulated: one flat schema for presets, files and ``--set``, made of its sections."""
 
 import importlib.resources
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -22,7 +21,7 @@ from chistream_simulator.options.receiver import ReceiverOptions
 from chistream_simulator.options.sequence import SequenceOptions
 from chistream_simulator.options.slab import SlabOptions
 from chistream_simulator.overrides import apply_overrides, checked
-from chistream_simulator.toml import TomlError, toml_loads
+from chistream_simulator.toml import TomlError, as_toml, toml_loads
 
 Phantom = Literal[
     "sphere", "cylinder", "ellipsoid", "calibration-vials", "chest", "plaque", "fibres", "head"
@@ -60,6 +59,38 @@ class Case(
             check(self)
         echo_train(self)
         return self
+
+
+_BELONGS_TO: dict[str, tuple[str, ...]] = {
+    "infarct_": ("chest",),
+    "liver_": ("chest",),
+    "heart_iron": ("chest",),
+    "shunt": ("chest",),
+    "subcutaneous_fat": ("chest",),
+    "epicardial_fat": ("chest",),
+    "stomach_air": ("chest",),
+    "ribs": ("chest",),
+    "object_radius": ("sphere", "cylinder"),
+    "object_axes": ("ellipsoid",),
+    "object_turn": ("ellipsoid",),
+    "object_chi": ("sphere", "cylinder", "ellipsoid"),
+    "vial_": ("calibration-vials",),
+    "plaque_": ("plaque",),
+    "fibre_": ("fibres",),
+    "head_": ("head",),
+}
+"""Phantoms that settings, or settings whose names begin so, act on."""
+
+
+def _check_use(case: Case, asked: Iterable[str]) -> None:
+    """Refuse values that somebody has asked for in vain; those of a preset may stay behind."""
+    for name in sorted(asked):
+        for prefix, phantoms in _BELONGS_TO.items():
+            if name.startswith(prefix) and case.phantom not in phantoms:
+                raise SettingsError(
+                    f"{name} does nothing to the phantom {case.phantom!r}: it belongs to "
+                    f"{' and '.join(phantoms)}"
+                )
 
 
 def _check_lines(case: Case) -> None:
@@ -102,15 +133,9 @@ def describe_case() -> list[tuple[str, str, str]]:
         Name, default as TOML would have it, and what it means, section by section.
     """
     return [
-        (name, _as_toml(field.get_default(call_default_factory=True)), field.description or "")
+        (name, as_toml(field.get_default(call_default_factory=True)), field.description or "")
         for name, field in Case.model_fields.items()
     ]
-
-
-def _as_toml(value: Any) -> str:  # noqa: ANN401
-    if isinstance(value, bool | str):
-        return json.dumps(value)
-    return "none" if value is None else str(value).replace("(", "[").replace(")", "]")
 
 
 def preset_names() -> list[str]:
@@ -174,7 +199,8 @@ def load_preset(
     Raises
     ------
     SettingsError
-        If there is no such preset or value, or values contradict each other.
+        If there is no such preset or value, values contradict each other, or one does nothing to
+        the phantom.
 
     Examples
     --------
@@ -187,4 +213,6 @@ def load_preset(
         raise SettingsError(f"the preset {name} is no TOML: {error}") from error
     if seed is not None:
         values["seed"] = seed
-    return checked(Case, apply_overrides(values, overrides or {}))
+    case = checked(Case, apply_overrides(values, overrides or {}))
+    _check_use(case, overrides or ())
+    return case

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import erf
 
 from chistream.arrays import ComplexArray, Mask, RealArray
+from chistream.errors import SettingsError
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.coils import Loop, body_array, coil_maps, loops_around
@@ -29,6 +30,9 @@ SLAB_EDGE = 0.03
 
 FORMER_GAP = 55.0
 """Distance of the coils' former from the body [mm]."""
+
+SIGNAL_THRESHOLD = 0.02
+"""Signal, relative to relaxed water, below which a voxel counts as giving none."""
 
 PHASE_LENGTH = 150.0
 """Distance over which the transmit phase changes by about ``phase_offset`` [mm]."""
@@ -122,6 +126,8 @@ class Imaging:
         oversampled = with_size(self.geometry, 2, self.encoding.size[2])
         distance = self.phantom.body.signed_distance(block_points(oversampled))
         near = np.broadcast_to(distance < max(oversampled.voxel_size), oversampled.shape)
+        if not near.any():
+            raise SettingsError(self._empty)
         block = (slice(0, near.shape[0]), _range(near, (0, 2)), _range(near, (0, 1)))
         return refined(cropped(oversampled, block), self.case.object_oversampling)
 
@@ -131,9 +137,24 @@ class Imaging:
         return self.maps(self.geometry)
 
     def focus(self, scene: Scene) -> Mask:
-        """Voxels of a scene that the shim and the signal-to-noise ratio refer to."""
+        """Find the voxels of a scene that the shim and the signal-to-noise ratio refer to.
+
+        All that gives signal, in a slab that holds nothing of what the phantom is about.
+        """
         region: Mask = np.any([scene.where(label) for label in self.phantom.focus], axis=0)
-        return region
+        signal: Mask = scene.quantities["water"] + scene.quantities["fat"] > SIGNAL_THRESHOLD
+        if (region & signal).any():
+            return region
+        if not signal.any():
+            raise SettingsError(self._empty)
+        return signal
+
+    @property
+    def _empty(self) -> str:
+        return (
+            f"the slab at position {self.case.position} mm (L, P, S), of {self.case.fov} mm "
+            f"(z, y, x), holds nothing of the {self.case.phantom} that gives signal: move it"
+        )
 
     @cached_property
     def shim(self) -> RealArray:

@@ -1,5 +1,6 @@
 """The truth beside a simulated scan: ``OUT.truth.h5``, on the grid of the reconstruction."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,15 @@ from chistream.errors import FileFormatError
 from chistream.physics.constants import ppm_to_hz
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
-from chistream_simulator.circulation import chamber_saturations
+from chistream_simulator.circulation import chamber_saturations, ventricular_difference
 from chistream_simulator.grids import refined, turned
+from chistream_simulator.imaging import SIGNAL_THRESHOLD
 from chistream_simulator.phantoms.scene import Scene, block_points
 from chistream_simulator.phantoms.shapes import Point
 from chistream_simulator.scanner import Scan
 from chistream_simulator.timing.schedule import Heartbeat
 
 FORMAT = "chistream-truth-1"
-
-SIGNAL_THRESHOLD = 0.02
-"""Amplitude, relative to relaxed water, below which a voxel counts as giving no signal."""
 
 ROI_MARGIN = 0.75
 """Radius of a pool's sphere relative to the largest that fits."""
@@ -54,7 +53,7 @@ class Truth:
     local_field
         Part of the field that comes from the signal-giving tissue inside the volume [ppm].
     r2star
-        ``(z, y, x)`` [1/s].
+        ``(z, y, x)`` [1/s], of what gives signal: weighted with the first echo within a voxel.
     amplitude
         Signal of water and fat at TE = 0 before the coils, with the slab's profile ``(z, y, x)``.
     fat_fraction
@@ -78,8 +77,9 @@ class Truth:
         navigators), ``heart_shift`` (L, P, S) [mm] in the patient and ``contraction`` at its
         middle, ``accepted``, ``reason`` if not, ``ectopic``.
     numbers
-        h1_frequency [Hz], b0_direction (L, P, S) in the object, TE [s], rv_lv_difference [ppb],
-        hematocrit, delta_saturation, saturation_RV, seed, ...
+        h1_frequency [Hz], b0_direction (L, P, S) in the object, TE [s], rv_lv_difference [ppb]
+        and delta_saturation of this patient's ventricles, rv_lv_difference_without_shunt [ppb],
+        hematocrit, saturation_RV, seed, ...
     """
 
     geometry: Geometry
@@ -153,7 +153,7 @@ def make_truth(scan: Scan) -> Truth:
         total_field=total,
         frequency=np.asarray(ppm_to_hz(total, case.h1_frequency), np.float32),
         local_field=block_mean(imaging.phantom.local_field(fine), factors),
-        r2star=block_mean(values["r2star"], factors),
+        r2star=_seen_rate(scan, values, factors),
         amplitude=amplitude,
         fat_fraction=fat / np.maximum(amplitude, np.finfo(np.float32).tiny),
         phase_offset=block_mean(np.broadcast_to(maps.phase_offset, shape), factors),
@@ -172,18 +172,28 @@ def make_truth(scan: Scan) -> Truth:
 
 
 def _signal_mask(scan: Scan, scene: Scene, factors: Size) -> Mask:
-    phantom = scan.imaging.phantom
+    """Find the voxels that are more than half full of tissue that the first echo shows."""
+    phantom, TE = scan.imaging.phantom, scan.case.TE[0]
     bright = {
         part.label
         for part in phantom.parts
-        if sum(phantom.values[part.tissue][s] for s in ("water", "fat")) > SIGNAL_THRESHOLD
+        if _first_echo(phantom.values[part.tissue], TE) > SIGNAL_THRESHOLD
     }
     tissue = np.any([scene.where(label) for label in bright], axis=0)
-    excited = (
-        block_mean(scene.quantities["water"] + scene.quantities["fat"], factors) > SIGNAL_THRESHOLD
-    )
+    excited = block_mean(_first_echo(scene.quantities, TE), factors) > SIGNAL_THRESHOLD
     mask: Mask = (block_mean(tissue, factors) > 0.5) & excited
     return mask
+
+
+def _first_echo(values: Mapping[str, Any], TE: float) -> Any:  # noqa: ANN401  (a number or a map)
+    return (values["water"] + values["fat"]) * np.exp(-TE * values["r2star"])
+
+
+def _seen_rate(scan: Scan, quantities: Mapping[str, RealArray], factors: Size) -> RealArray:
+    """R2* as echoes show it: each point counts by what it gives to the first of them."""
+    weight = _first_echo(quantities, scan.case.TE[0]) + np.float32(1e-6)
+    seen = block_mean(weight * quantities["r2star"], factors) / block_mean(weight, factors)
+    return np.asarray(seen, np.float32)
 
 
 def block_mean(values: RealArray | Mask, factors: Size) -> RealArray:
@@ -324,6 +334,7 @@ def _first_and_last(beat: Heartbeat, middle: float) -> tuple[float, float]:
 
 def _numbers(scan: Scan) -> dict[str, Any]:
     case = scan.case
+    rv_lv_difference, delta_saturation = ventricular_difference(case)
     return {
         "case": case.model_dump_json(),
         "phantom": case.phantom,
@@ -337,9 +348,10 @@ def _numbers(scan: Scan) -> dict[str, Any]:
         "spiked": scan.spiked,
         "efficiency": scan.schedule.summary()["efficiency"],
         "duration": scan.schedule.duration,
-        "rv_lv_difference": case.rv_lv_difference,
+        "rv_lv_difference": rv_lv_difference,
+        "rv_lv_difference_without_shunt": case.rv_lv_difference,
         "hematocrit": case.hematocrit,
-        "delta_saturation": case.delta_saturation,
+        "delta_saturation": delta_saturation,
         **_saturations(case),
     }
 

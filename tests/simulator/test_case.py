@@ -13,7 +13,7 @@ from chistream_simulator.case import (
     preset_text,
 )
 from chistream_simulator.commands import preset_summaries
-from chistream_simulator.overrides import checked
+from chistream_simulator.overrides import apply_overrides, checked
 
 
 def test_all_presets_load_and_explain_themselves() -> None:
@@ -56,7 +56,18 @@ def test_a_seed_and_values_replace_those_of_a_preset() -> None:
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        ({"snrr": "5"}, "snrr: Extra inputs are not permitted, got 5"),
+        ({"snrr": "5"}, r"^no setting snrr; did you mean snr\?$"),
+        ({"foo": "5"}, r"^no setting foo; did you mean fov\?$"),
+        ({"te": "[0.002]"}, r"^no setting te; did you mean TE\?$"),
+        ({"qqqqqqqq": "5"}, "^no setting qqqqqqqq; there are .*fov, .*phantom"),
+        ({"fov": "5"}, r"^fov should be a list such as \[.*\], got 5 \(.*mm.*\)$"),
+        ({"fov": "[1]"}, r"^fov should be a list such as \[.*\], got \[1\] \(.*mm.*\)$"),
+        ({"matrix": "[1, 2, 3, 4]"}, r"^matrix should be a list such as .*got \[1, 2, 3, 4\]"),
+        (
+            {"missing_lines": "[[1]]"},
+            r"^missing_lines should be a list, got \[\[1\]\] \(\(kz, ky\)",
+        ),
+        ({"tissues": "5"}, r"^tissues should be a table of values, got 5 \(.*tissues\.liver\.chi"),
         ({"snr": "-1"}, "snr: Input should be greater than 0, got -1"),
         ({"snr": "loud"}, "snr: .* got 'loud'"),
         ({"snr": "nan"}, "snr: Input should be greater than 0"),
@@ -68,7 +79,13 @@ def test_a_seed_and_values_replace_those_of_a_preset() -> None:
         ({"object_oversampling": "[1, 2, 2]"}, "object_oversampling .* must be >= 2"),
         ({"matrix": "[0, 72, 96]"}, "matrix .* must be 1..1024"),
         ({"fov": "[100, 0, 300]"}, "fov .* mm > 0"),
-        ({"missing_lines": "[[20, 0]]"}, r"missing_lines \[\(20, 0\)\] lie outside"),
+        ({"missing_lines": "[[24, 0]]"}, r"missing_lines \[\(24, 0\)\] lie outside"),
+        (
+            {"infarct_size": "9", "phantom": "head", "navigators": "none"},
+            "infarct_size does nothing",
+        ),
+        ({"vial_radius": "9"}, "vial_radius does nothing to the phantom 'chest'"),
+        ({"navigators": "none", "prospective_tracking": "0.6"}, "follows the navigators"),
         ({"TE": "[0.004, 0.002]"}, "TE must be positive and ascending"),
         ({"TE": "[]"}, "TE must be positive and ascending"),
         ({"TR": "0.01"}, "TR 0.01 s must be longer than the last TE"),
@@ -106,7 +123,7 @@ def test_every_setting_is_described_with_a_default_that_can_be_set() -> None:
     assert all(len(text) >= 3 for _, _, text in described)
     for name, default, _ in described:
         if default != "none":
-            assert load_preset("demo", overrides={name: default}).TE
+            assert checked(Case, apply_overrides({}, {name: default})).TE
 
 
 def test_saturation_follows_from_susceptibility_and_haematocrit() -> None:

@@ -8,6 +8,7 @@ import pytest
 from ismrmrd import xsd
 
 from chistream.arrays import ComplexArray
+from chistream.errors import SettingsError
 from chistream.stream.messages import Acquisitions, Header, Heads, Message, Waveform
 from chistream_simulator.case import Case, load_preset
 from chistream_simulator.phantoms.pose import AT_REST
@@ -317,6 +318,19 @@ def test_waveforms_come_when_they_are_complete_or_all_before_the_readouts(
     kinds = [type(m) for m in Scan(apart).messages()]
     where = [i for i, kind in enumerate(kinds) if kind is Waveform]
     assert where == list(range(2, 2 + len(where)))
+
+
+def test_a_slab_beside_the_heart_is_shimmed_and_noisy_by_what_it_holds() -> None:
+    beside = {**SMALL_HEART, "position": (0.0, 0.0, -180.0), "matrix": (6, 20, 25), "n_coils": 2}
+    scan = Scan(Case(**beside))
+    assert np.isfinite(scan.noise_covariance).all()
+    assert np.diag(scan.noise_covariance).real.min() > 0
+    assert scan.imaging.shim.any()
+
+
+def test_a_slab_beside_the_patient_is_refused() -> None:
+    with pytest.raises(SettingsError, match="holds nothing of the chest that gives signal"):
+        list(acquire(Case(**{**SMALL_HEART, "position": (900.0, 0.0, 0.0)})))
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_other_noise() -> None:

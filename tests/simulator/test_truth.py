@@ -60,6 +60,12 @@ def test_the_slab_fades_out_at_its_ends(heart: Truth) -> None:
     assert brightness[[0, 19]].max() < 0.6 * brightness[10]
 
 
+def test_bone_that_no_echo_shows_gives_no_signal_and_no_rate(heart: Truth) -> None:
+    assert {"spine", "myocardium"} <= set(heart.masks)
+    # What echoes show is never faster than the fastest tissue that they see.
+    assert np.percentile(heart.r2star[heart.masks["signal"]], 99) < 250
+
+
 def test_units_and_the_shim_are_consistent(heart: Truth) -> None:
     np.testing.assert_allclose(heart.frequency, heart.total_field * 123.2, rtol=1e-5)
     focus = heart.masks["LV"] | heart.masks["RV"] | heart.masks["myocardium"]

@@ -23,7 +23,7 @@ class GatingOptions(Section):
         description="window: a line is repeated until its heartbeat lies in the window around "
         "end-expiration; paws: bins of position fill k-space, each in its own order, until "
         "neighbours have all lines; none: every line is taken `passes` times, whatever the "
-        "patient does.",
+        "patient does. Without navigators a window rejects nothing.",
     )
     gating_window: float = Field(
         5.0, gt=0, description="Full width, around end-expiration or of all PAWS bins [mm]."
@@ -71,4 +71,9 @@ class GatingOptions(Section):
     def _paws_can_see(self) -> Self:
         if self.gating == "paws" and not self.navigated:
             raise ValueError("gating 'paws' sorts by navigators, and navigators is 'none'")
+        if self.prospective_tracking and not self.navigated:
+            raise ValueError(
+                f"prospective_tracking {self.prospective_tracking} follows the navigators, and "
+                "navigators is 'none'"
+            )
         return self
