@@ -24,6 +24,37 @@ Computed from the magnetic moment of haem, as used by Wen Y, et al. Magn Reson M
 Med. 2001;45(4):533-542, doi:10.1002/mrm.1072; measured, 0.273 ppm cgs, by Jain V, et al. Magn Reson
 Med. 2012;68(3):863-867, doi:10.1002/mrm.23282."""
 
+TABLE_HEMATOCRIT = 0.42
+"""Haematocrit that the table of tissues gives the susceptibility of oxygenated blood for."""
+
+
+def oxygenated_chi(table_chi: float, hematocrit: float) -> float:
+    """Susceptibility of fully oxygenated blood, in proportion to its red cells.
+
+    Parameters
+    ----------
+    table_chi
+        At a haematocrit of `TABLE_HEMATOCRIT`, relative to water [ppm].
+    hematocrit
+        Volume fraction of red cells.
+
+    Returns
+    -------
+    float
+        Relative to water [ppm]. Red cells have -0.10 ppm, -0.008 ppm cgs [1]_; plasma counts as
+        water.
+
+    References
+    ----------
+    .. [1] Jain V, et al. Magn Reson Med. 2012;68(3):863-867. doi:10.1002/mrm.23282
+
+    Examples
+    --------
+    >>> round(oxygenated_chi(-0.042, 0.30), 4)
+    -0.03
+    """
+    return table_chi * hematocrit / TABLE_HEMATOCRIT
+
 
 def deoxygenated_chi(hematocrit: float, saturation: float, calibration: str = "wen2018") -> float:
     """Susceptibility that blood gains by giving off oxygen.

@@ -10,11 +10,12 @@ from typing_extensions import Self
 
 from chistream.errors import SettingsError
 from chistream_simulator.blood import deoxygenation
+from chistream_simulator.circulation import chamber_saturations
 from chistream_simulator.gradients import echo_train
 from chistream_simulator.options.encoding import EncodingOptions
 from chistream_simulator.options.gating import GatingOptions
 from chistream_simulator.options.imperfections import ImperfectionOptions
-from chistream_simulator.options.objects import ObjectOptions
+from chistream_simulator.options.objects import ObjectOptions, check_fit
 from chistream_simulator.options.patient import PatientOptions
 from chistream_simulator.options.physiology import PhysiologyOptions
 from chistream_simulator.options.receiver import ReceiverOptions
@@ -57,6 +58,7 @@ class Case(
     def _consistent(self) -> Self:
         for check in (_check_lines, _check_heartbeat, _check_blood, _check_diaphragm):
             check(self)
+        check_fit(self.phantom, self)
         echo_train(self)
         return self
 
@@ -117,6 +119,7 @@ def _check_blood(case: Case) -> None:
             f"a saturation {case.delta_saturation:.2f} lower than arterial_saturation "
             f"{case.arterial_saturation}"
         )
+    chamber_saturations(case)  # refuses a shunt that would lift venous blood above arterial
 
 
 def _check_diaphragm(case: Case) -> None:

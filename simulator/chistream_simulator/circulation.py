@@ -2,9 +2,8 @@
 
 from types import MappingProxyType
 
-import numpy as np
-
-from chistream_simulator.blood import deoxygenation
+from chistream.physics.constants import PPB_PER_PPM
+from chistream_simulator.blood import deoxygenated_chi, deoxygenation
 from chistream_simulator.options.patient import PatientOptions
 from chistream_simulator.phantoms.shapes import Point
 
@@ -50,6 +49,11 @@ def chamber_saturations(patient: PatientOptions) -> dict[str, float]:
     dict
         Saturation as a fraction, by label; none exceeds the arterial one.
 
+    Raises
+    ------
+    ValueError
+        If the shunt's step would lift the saturation behind it above the arterial one.
+
     Examples
     --------
     >>> found = chamber_saturations(PatientOptions(shunt="ventricular", shunt_step=0.08))
@@ -60,10 +64,50 @@ def chamber_saturations(patient: PatientOptions) -> dict[str, float]:
     drop = deoxygenation(patient.rv_lv_difference, patient.hematocrit, patient.blood_calibration)
     saturations = dict.fromkeys(ARTERIAL, arterial)
     for label in VENOUS:
-        step = patient.shunt_step if label in SHUNTED[patient.shunt] else 0.0
-        venous = arterial - EXTRACTION.get(label, 1.0) * drop + step
-        saturations[label] = float(np.clip(venous, 0.0, arterial))
+        room = EXTRACTION.get(label, 1.0) * drop
+        step = _step(patient, label)
+        if step > room:
+            raise ValueError(
+                f"shunt_step {step} would lift the saturation of {label} from "
+                f"{arterial - room:.3f} above arterial_saturation {arterial}: set it to "
+                f"{room:.4f} or less, or raise rv_lv_difference"
+            )
+        saturations[label] = max(arterial - room + step, 0.0)
     return saturations
+
+
+def ventricular_difference(patient: PatientOptions) -> tuple[float, float]:
+    """Find by how much the blood of the ventricles differs, with the patient's shunt.
+
+    Parameters
+    ----------
+    patient
+        Blood and shunt; a `Case` is one.
+
+    Returns
+    -------
+    tuple[float, float]
+        Susceptibility of the right ventricle's blood less that of the left's [ppb], and the drop of
+        saturation from left to right, as a fraction.
+
+    Examples
+    --------
+    >>> ventricular_difference(PatientOptions(rv_lv_difference=250.0))[0]
+    250.0
+    >>> found = ventricular_difference(PatientOptions(shunt="ventricular", shunt_step=0.08))
+    >>> [round(number, 3) for number in found]
+    [142.9, 0.107]
+    """
+    hematocrit, calibration = patient.hematocrit, patient.blood_calibration
+    drop = deoxygenation(patient.rv_lv_difference, hematocrit, calibration)
+    step = _step(patient, "RV")
+    # The gain is taken off, so that nothing is rounded where there is none.
+    gain = PPB_PER_PPM * deoxygenated_chi(hematocrit, 1 - step, calibration)
+    return patient.rv_lv_difference - gain, drop - step
+
+
+def _step(patient: PatientOptions, label: str) -> float:
+    return patient.shunt_step if label in SHUNTED[patient.shunt] else 0.0
 
 
 def chamber_velocities(patient: PatientOptions, to_apex: Point) -> dict[str, Point]:

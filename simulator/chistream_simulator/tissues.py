@@ -4,25 +4,40 @@ import importlib.resources
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from chistream_simulator.toml import toml_loads
 
 TABLE_FIELDS = (1.5, 3.0)
 """Field strengths of the table's relaxation times [T]."""
 
+FROM_SATURATION = "from saturation"
+"""T2* of blood, unless it is given in numbers."""
+
+Seconds: TypeAlias = Annotated[float, Field(ge=1e-6, le=1e4)]
+
+Times: TypeAlias = tuple[Seconds, Seconds]
+
+
+def _kind(times: object) -> str:
+    return "text" if isinstance(times, str) else "times"
+
 
 class Tissue(BaseModel):
     """One tissue: see ``tissues.toml`` for meaning, units and sources."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     chi: float = Field(ge=-100, le=100)
-    T1: tuple[float, float]
-    T2: tuple[float, float] | None = None
-    T2star: tuple[float, float] | Literal["from saturation"]
+    T1: Times
+    T2: Times | None = None
+    # The kind is told by hand: of a plain union each half would add its own complaint.
+    T2star: Annotated[
+        Annotated[Times, Tag("times")] | Annotated[Literal["from saturation"], Tag("text")],
+        Discriminator(_kind),
+    ]
     proton_density: float = Field(ge=0)
     fat_fraction: float = Field(0.0, ge=0, le=1)
     source: str = "set by the user"
@@ -86,7 +101,8 @@ def tissue_table(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> di
     Raises
     ------
     ValueError
-        If a value is out of range or a new tissue incomplete (pydantic's ValidationError).
+        If a value is out of range, a new tissue incomplete, or a tissue other than blood to have
+        its T2* from saturation; one line for each fault, with tissue, field and value.
 
     Examples
     --------
@@ -96,7 +112,33 @@ def tissue_table(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> di
     entries = {name: dict(values) for name, values in _file().items()}
     for name, values in (overrides or {}).items():
         entries.setdefault(name, {}).update(values)
-    return {name: Tissue.model_validate(values) for name, values in entries.items()}
+    return {name: _tissue(name, values) for name, values in entries.items()}
+
+
+def _tissue(name: str, values: Mapping[str, Any]) -> Tissue:
+    try:
+        tissue = Tissue.model_validate(values)
+    except ValidationError as refusal:
+        raise ValueError("\n".join(_sentence(name, e) for e in refusal.errors())) from refusal
+    if tissue.T2star == FROM_SATURATION and name != "blood":
+        raise ValueError(
+            f"tissues.{name}.T2star: only blood has it {FROM_SATURATION!r}; give it in seconds at "
+            "1.5 T and at 3 T, such as [0.03, 0.02]"
+        )
+    return tissue
+
+
+def _sentence(name: str, error: Any) -> str:  # noqa: ANN401
+    field, *inner = (part for part in error["loc"] if part not in ("times", "text"))
+    if error["type"] == "missing" and not inner:
+        return f"tissues.{name}: {field} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"tissues.{name}: there is no {field}, only {', '.join(Tissue.model_fields)}"
+    if error["type"] in {"missing", "too_long", "tuple_type"}:
+        reason = "give two times, at 1.5 T and at 3 T, in seconds"
+        return f"tissues.{name}.{field}: {reason}, got {error['input']!r}"
+    place = ".".join(map(str, (field, *inner)))
+    return f"tissues.{name}.{place}: {error['msg']}, got {error['input']!r}"
 
 
 def _steady_state(relaxations: float, flip_angle: float) -> float:

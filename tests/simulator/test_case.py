@@ -68,7 +68,8 @@ def test_a_seed_and_values_replace_those_of_a_preset() -> None:
             r"^missing_lines should be a list, got \[\[1\]\] \(\(kz, ky\)",
         ),
         ({"tissues": "5"}, r"^tissues should be a table of values, got 5 \(.*tissues\.liver\.chi"),
-        ({"snr": "-1"}, "snr: Input should be greater than 0, got -1"),
+        ({"snr": "-1"}, r"snr: Input should be greater than 0\.001, got -1"),
+        ({"snr": "1e-200"}, r"snr: Input should be greater than 0\.001, got 1e-200"),
         ({"snr": "loud"}, "snr: .* got 'loud'"),
         ({"snr": "nan"}, "snr: Input should be greater than 0"),
         ({"fov": "[inf, 200, 300]"}, r"fov\.0: Input should be a finite number"),
@@ -92,8 +93,9 @@ def test_a_seed_and_values_replace_those_of_a_preset() -> None:
         ({"views_per_beat": "30"}, "do not fit into a short heartbeat"),
         ({"hematocrit": "0.15", "rv_lv_difference": "500"}, "lower than arterial_saturation"),
         ({"phantom": "sphere"}, "a sphere has no diaphragm"),
-        ({"tissues.liver.chi": "'much'"}, "chi"),
-        ({"tissues.pancreas.chi": "0.1"}, "T1"),
+        ({"tissues.liver.chi": "'much'"}, r"tissues\.liver\.chi: .* got 'much'"),
+        ({"tissues.pancreas.chi": "0.1"}, r"tissues\.pancreas: T1 is missing"),
+        ({"shunt": "ductal", "shunt_step": "0.3"}, "shunt_step 0.3 would lift .* of PA from 0.783"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_name(overrides: dict[str, str], reason: str) -> None:

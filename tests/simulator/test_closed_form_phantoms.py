@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chistream.errors import SettingsError
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case, load_preset
 from chistream_simulator.imaging import slab_geometry
@@ -72,6 +73,7 @@ def test_a_long_ellipsoid_is_a_cylinder_and_keeps_its_own_axes() -> None:
             phantom="ellipsoid",
             object_axes=(9.0, 9.0, 9000.0),
             object_turn=(-40.0, 0.0, 0.0),
+            bath_radius=9500.0,
             **common,
         )
     )
@@ -145,3 +147,49 @@ def test_what_is_no_ellipsoid_is_refused() -> None:
         Case(object_axes=(1.0, 0.0, 2.0), **STILL)
     with pytest.raises(ValueError, match="fibre_axis must not be zero"):
         Case(fibre_axis=(0.0, 0.0, 0.0), **STILL)
+
+
+def test_vials_of_the_same_solution_stand_side_by_side() -> None:
+    case = case_of(phantom="calibration-vials", vial_gadolinium=(1.0, 1.0, 1.0), vial_iron=(1.0,))
+    phantom = make_phantom(case)
+    names = ("gadolinium_1_mM", "gadolinium_1_mM_2", "gadolinium_1_mM_3", "iron_1_mM")
+    assert phantom.pools == names
+    scene = phantom.scene(GRID)
+    volumes = [volume(scene, name) for name in names]
+    # All of them are wholly there: 36 mm long, 8 mm in radius, in voxels of 2 mm.
+    assert volumes == pytest.approx([36 * np.pi * 8**2] * 4, rel=0.15)
+    assert phantom.values[names[0]] == phantom.values[names[2]]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (
+            {"vial_radius": 15.7},
+            r"vial_radius 15\.7 mm: .* touch each other, 7 in .* than 15\.62 mm",
+        ),
+        ({"vial_radius": 24.0, "vial_iron": (), "vial_gadolinium": (1.0,)}, "leave the bath, 1 in"),
+        ({"bath_radius": 20.0}, "the vials touch .* make vial_radius smaller than 5.21 mm, bath_r"),
+        ({"vial_iron": (1.0, -1.0)}, r"vial_iron\.1: .* greater than or equal to 0, got -1"),
+        ({"vial_gadolinium": (1e6,)}, r"vial_gadolinium\.0: .* less than or equal to 200"),
+        ({"phantom": "sphere", "object_radius": 60.0}, "object_radius 60 mm must be smaller than"),
+        ({"phantom": "cylinder", "object_radius": 70.0}, "smaller than bath_radius 60 mm: make"),
+        ({"phantom": "ellipsoid", "object_axes": (9.0, 61.0, 9.0)}, "the longest, 61 mm must be"),
+        (
+            {"phantom": "fibres", "fibre_pattern": "uniform", "bath_radius": 11.0},
+            "object_radius 12 mm must be smaller than bath_radius 11 mm",
+        ),
+    ],
+)
+def test_objects_that_touch_or_leave_the_bath_are_refused(
+    values: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        case_of(**{"phantom": "calibration-vials", **values})
+
+
+def test_vials_that_just_fit_are_taken() -> None:
+    assert len(make_phantom(case_of(phantom="calibration-vials", vial_radius=15.6)).pools) == 7
+    # Sizes of other phantoms do not matter.
+    assert case_of(phantom="cylinder", vial_radius=8.0, bath_radius=13.0).bath_radius == 13.0
+    assert case_of(phantom="fibres", bath_radius=11.0).fibre_pattern == "helix"

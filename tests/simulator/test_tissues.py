@@ -4,9 +4,21 @@ import math
 
 import pytest
 
-from chistream_simulator.blood import CALIBRATIONS, blood_r2star, deoxygenated_chi, deoxygenation
+from chistream.errors import SettingsError
+from chistream_simulator.blood import (
+    CALIBRATIONS,
+    TABLE_HEMATOCRIT,
+    blood_r2star,
+    deoxygenated_chi,
+    deoxygenation,
+    oxygenated_chi,
+)
 from chistream_simulator.case import Case, load_preset
-from chistream_simulator.circulation import chamber_saturations, chamber_velocities
+from chistream_simulator.circulation import (
+    chamber_saturations,
+    chamber_velocities,
+    ventricular_difference,
+)
 from chistream_simulator.disease import iron_r2star
 from chistream_simulator.options.patient import PatientOptions
 from chistream_simulator.phantoms.phantom import tissue_values
@@ -83,6 +95,54 @@ def test_every_value_of_the_table_can_be_set_by_name() -> None:
     assert values["spleen"]["r2star"] == pytest.approx(100.0, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (
+            {"liver.T1": "[0, 0]"},
+            r"^tissues\.liver\.T1\.0: .* greater .* 0\.000001, got 0\n.*T1\.1: ",
+        ),
+        ({"liver.T1": "[1, inf]"}, r"^tissues\.liver\.T1\.1: Input should be a finite number"),
+        ({"liver.T1": "1"}, r"^tissues\.liver\.T1: give two times, at 1\.5 T .*, got 1$"),
+        ({"liver.T2": "[1, 1, 1]"}, r"^tissues\.liver\.T2: give two times"),
+        ({"liver.T2star": "[1]"}, r"^tissues\.liver\.T2star: give two times, .* got \[1\]$"),
+        ({"liver.T2star": "[-1, 1]"}, r"^tissues\.liver\.T2star\.0: .* greater .*, got -1$"),
+        ({"liver.T2star": "from saturation"}, r"^tissues\.liver\.T2star: only blood .* \[0\.03"),
+        ({"blood.T2star": "from iron"}, r"^tissues\.blood\.T2star: .*'from iron'$"),
+        ({"fat.proton_density": "inf"}, r"^tissues\.fat\.proton_density: .* finite .* got inf$"),
+        ({"fat.chi": "nan"}, r"^tissues\.fat\.chi: .* finite number"),
+        ({"fat.t1": "[1, 1]"}, r"^tissues\.fat: there is no t1, only chi, T1, T2, T2star, "),
+        ({"gel.chi": "0.1"}, r"^tissues\.gel: T1 is missing\ntissues\.gel: T2star is missing\n"),
+    ],
+)
+def test_what_is_no_tissue_is_refused_with_its_name_and_field(
+    overrides: dict[str, str], reason: str
+) -> None:
+    given = {f"tissues.{name}": value for name, value in overrides.items()}
+    with pytest.raises(SettingsError, match=reason):
+        load_preset("demo", overrides=given)
+
+
+def test_blood_decays_as_it_is_told_or_else_by_its_saturation() -> None:
+    told = tissue_values(Case(h1_frequency=127.73e6, tissues={"blood": {"T2star": [0.05, 0.025]}}))
+    own = tissue_values(Case(h1_frequency=127.73e6))
+    assert told["blood_RV"]["r2star"] == pytest.approx(40.0, rel=1e-3)
+    assert told["blood_RV"]["r2star"] == told["blood_LV"]["r2star"]
+    assert own["blood_RV"]["r2star"] == pytest.approx(blood_r2star(0.42, 0.7833, 3.0), rel=1e-3)
+
+
+@pytest.mark.parametrize("hematocrit", [0.25, 0.42, 0.6])
+def test_oxygenated_blood_has_the_susceptibility_of_its_red_cells(hematocrit: float) -> None:
+    # -0.008 ppm cgs, Jain 2012; plasma as water.
+    table = tissue_table()["blood"].chi
+    cells = -0.10 * hematocrit
+    assert oxygenated_chi(table, hematocrit) == pytest.approx(cells)
+    assert oxygenated_chi(table, TABLE_HEMATOCRIT) == table
+    values = tissue_values(Case(hematocrit=hematocrit, arterial_saturation=1.0))
+    assert values["blood_LV"]["chi"] == pytest.approx(cells)
+    assert values["blood_RV"]["chi"] == pytest.approx(cells + 0.25)
+
+
 # 252 ppb at haematocrit 0.42, by the numbers of Wen, of Spees and of Jain.
 @pytest.mark.parametrize(
     ("calibration", "percent"), [("wen2018", 18.82), ("spees2001", 17.68), ("jain2012", 17.49)]
@@ -151,11 +211,28 @@ def test_a_shunt_steps_up_all_chambers_behind_it_and_no_other(shunt: str, behind
         assert saturation == pytest.approx(without[label] + step), label
 
 
+@pytest.mark.parametrize("calibration", sorted(CALIBRATIONS))
+@pytest.mark.parametrize("shunt", ["none", "atrial", "ventricular", "ductal"])
+def test_the_ventricles_differ_by_what_the_shunt_leaves(shunt: str, calibration: str) -> None:
+    options = {"shunt": shunt, "shunt_step": 0.07, "blood_calibration": calibration}
+    case = Case.model_validate({"rv_lv_difference": 237.3, "hematocrit": 0.39, **options})
+    difference, drop = ventricular_difference(case)
+    values, saturations = tissue_values(case), chamber_saturations(case)
+    chi = values["blood_RV"]["chi"] - values["blood_LV"]["chi"]
+    assert difference == pytest.approx(1000 * chi, abs=1e-6)
+    assert drop == pytest.approx(saturations["LV"] - saturations["RV"], abs=1e-9)
+    if shunt in ("none", "ductal"):
+        assert (difference, drop) == (237.3, case.delta_saturation)
+    else:
+        assert difference < 170
+
+
 def test_no_blood_is_better_oxygenated_than_arterial_nor_worse_than_not_at_all() -> None:
-    rich = chamber_saturations(
-        PatientOptions(rv_lv_difference=50.0, shunt="atrial", shunt_step=0.4)
-    )
-    assert max(rich.values()) == 0.97
+    rich = PatientOptions(rv_lv_difference=50.0, shunt="atrial", shunt_step=0.4)
+    with pytest.raises(ValueError, match=r"shunt_step 0\.4 .* RA from 0\.933 .* set it to 0\.0373"):
+        chamber_saturations(rich)
+    most = PatientOptions(rv_lv_difference=50.0, shunt="atrial", shunt_step=0.0373)
+    assert 0.9699 < chamber_saturations(most)["RV"] <= 0.97
     poor = chamber_saturations(
         PatientOptions(rv_lv_difference=480.0, hematocrit=0.2, arterial_saturation=0.8)
     )

@@ -75,7 +75,21 @@ def test_units_and_the_shim_are_consistent(heart: Truth) -> None:
     assert heart.local_field[focus].std() < heart.total_field[focus].std()
     assert heart.numbers["rv_lv_difference"] == 250.0
     assert heart.numbers["delta_saturation"] == pytest.approx(0.1868, abs=1e-3)
+    assert heart.numbers["rv_lv_difference_without_shunt"] == 250.0
     assert 0.3 < heart.numbers["efficiency"] < 1
+
+
+def test_the_difference_of_the_ventricles_is_that_behind_the_shunt() -> None:
+    case = Case.model_validate(
+        {**HEART, "matrix": (4, 18, 24), "shunt": "atrial", "shunt_step": 0.1}
+    )
+    numbers = make_truth(Scan(case)).numbers
+    left_to_right = numbers["saturation_LV"] - numbers["saturation_RV"]
+    assert numbers["delta_saturation"] == pytest.approx(left_to_right)
+    assert numbers["rv_lv_difference_without_shunt"] == 250.0
+    part = left_to_right / case.delta_saturation
+    assert numbers["rv_lv_difference"] == pytest.approx(250.0 * part)
+    assert part < 0.5
 
 
 def test_a_truth_file_comes_back_as_it_was(heart: Truth, tmp_path: Path) -> None:

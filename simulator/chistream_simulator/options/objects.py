@@ -1,12 +1,18 @@
 """Phantoms that are no chest."""
 
-from typing import Literal
+import math
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from chistream.arrays import Vector
 from chistream_simulator.options.section import Section
+
+RING = 0.6
+"""Distance of the vials from the middle, relative to the radius of the bath."""
+
+Ladder: TypeAlias = tuple[Annotated[float, Field(ge=0, le=200)], ...]
 
 
 class ObjectOptions(Section):
@@ -29,8 +35,8 @@ class ObjectOptions(Section):
         60.0, gt=0, description="Of the closed-form phantoms and of the fibres [mm]."
     )
     vial_radius: float = Field(8.0, gt=0, description="[mm]")
-    vial_gadolinium: tuple[float, ...] = Field((0.5, 1.0, 2.0, 4.0), description="[mM]")
-    vial_iron: tuple[float, ...] = Field((1.0, 2.0, 4.0), description="[mM]")
+    vial_gadolinium: Ladder = Field((0.5, 1.0, 2.0, 4.0), description="[mM]")
+    vial_iron: Ladder = Field((1.0, 2.0, 4.0), description="[mM]")
     vial_temperature: float = Field(293.15, gt=273, lt=373, description="[K]")
     plaque_size: float = Field(
         4.0, ge=1, le=8, description="Diameter of each component of the carotid plaque [mm]."
@@ -68,3 +74,49 @@ class ObjectOptions(Section):
         if not any(self.fibre_axis):
             raise ValueError(f"fibre_axis must not be zero, got {self.fibre_axis}")
         return self
+
+
+def check_fit(phantom: str, options: ObjectOptions) -> None:
+    """Check that what a phantom holds lies inside its bath, and apart from each other.
+
+    Parameters
+    ----------
+    phantom
+        Its name.
+    options
+        Sizes; a `Case` has them.
+
+    Raises
+    ------
+    ValueError
+        If it does not; with the sizes, and what to do.
+    """
+    bath = options.bath_radius
+    sizes = {
+        "sphere": ("object_radius", options.object_radius),
+        "cylinder": ("object_radius", options.object_radius),
+        "ellipsoid": ("object_axes: the longest,", max(options.object_axes)),
+    }
+    if phantom == "fibres" and options.fibre_pattern == "uniform":
+        sizes["fibres"] = ("object_radius", options.object_radius)
+    name, size = sizes.get(phantom, ("", 0.0))
+    if size >= bath:
+        raise ValueError(
+            f"{name} {size:g} mm must be smaller than bath_radius {bath:g} mm: make the object "
+            "smaller or the bath larger"
+        )
+    if phantom == "calibration-vials":
+        _check_vials(options)
+
+
+def _check_vials(options: ObjectOptions) -> None:
+    bath, n_vials = options.bath_radius, len(options.vial_gadolinium) + len(options.vial_iron)
+    beside = RING * bath * math.sin(math.pi / n_vials) if n_vials > 1 else math.inf
+    room = min((1 - RING) * bath, beside)
+    if options.vial_radius >= room:
+        what = "touch each other" if beside <= options.vial_radius else "leave the bath"
+        raise ValueError(
+            f"vial_radius {options.vial_radius:g} mm: the vials {what}, {n_vials} in a ring of "
+            f"{RING * bath:g} mm in a bath of bath_radius {bath:g} mm; make vial_radius smaller "
+            f"than {room:.2f} mm, bath_radius larger, or list fewer vials"
+        )

@@ -23,9 +23,9 @@ class ReceiverOptions(Section):
     )
     snr: float = Field(
         30.0,
-        gt=0,
+        gt=1e-3,
         allow_inf_nan=True,
-        description="Combined first echo, its median; inf: no noise.",
+        description="Combined first echo, its median, more than 0.001; inf: no noise.",
     )
     noise_readouts: int = Field(32, ge=0, description="0: no noise scan.")
     noise_samples: int = Field(256, ge=1, description="Of each noise readout.")

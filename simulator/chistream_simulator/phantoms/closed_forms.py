@@ -1,8 +1,9 @@
 """Spheres, ellipsoids, cylinders and vials in a bath, whose fields have closed forms."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from chistream_simulator.magnetics.closed_forms import (
     ellipsoid_field,
     sphere_field,
 )
+from chistream_simulator.options.objects import RING
 from chistream_simulator.options.slab import turn_matrix
 from chistream_simulator.phantoms.phantom import Phantom, tissue_values
 from chistream_simulator.phantoms.pose import AT_REST, Pose
@@ -34,9 +36,6 @@ FieldOf: TypeAlias = Callable[[Points], RealArray]
 
 CURIE = 4 * np.pi * 0.12505
 """Molar susceptibility [cm^3/mol, SI] of one Bohr magneton squared at 1 K (Curie's law)."""
-
-RING = 0.6
-"""Distance of the vials from the middle, relative to the radius of the bath."""
 
 
 @dataclass(frozen=True)
@@ -159,15 +158,21 @@ def cylinder_phantom(case: Case) -> ClosedFormPhantom:
 
 def vials_phantom(case: Case) -> ClosedFormPhantom:
     """Make a ladder of gadolinium and iron solutions in long vials, in a ring, in water."""
-    tissues = {}
+    tissues: dict[str, dict[str, float]] = {}
     for prefix, ion, ladder in (
         ("gadolinium", GADOLINIUM, case.vial_gadolinium),
         ("iron", IRON, case.vial_iron),
     ):
         for concentration in ladder:
             solution = _solution(case, ion, concentration)
-            tissues[f"{prefix}_{concentration:g}_mM"] = solution
+            tissues[_free_name(f"{prefix}_{concentration:g}_mM", tissues)] = solution
     return _rods(case, tissues, case.vial_radius, RING * case.bath_radius)
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """Return a name, numbered from 2 on if others have it."""
+    names = (name if n == 1 else f"{name}_{n}" for n in count(1))
+    return next(new for new in names if new not in taken)
 
 
 def molar_susceptibility(moment: float, temperature: float) -> float:

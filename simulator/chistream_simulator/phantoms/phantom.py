@@ -9,14 +9,14 @@ from itertools import takewhile
 
 from chistream.arrays import RealArray
 from chistream.physics.geometry import Geometry
-from chistream_simulator.blood import blood_r2star, deoxygenated_chi, deoxygenation
+from chistream_simulator.blood import blood_r2star, deoxygenated_chi, deoxygenation, oxygenated_chi
 from chistream_simulator.case import Case
 from chistream_simulator.circulation import chamber_saturations
 from chistream_simulator.disease import diseased
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Part, Scene, TissueValues, blank_scene
 from chistream_simulator.phantoms.shapes import Point, Shape
-from chistream_simulator.tissues import Tissue, tissue_table
+from chistream_simulator.tissues import FROM_SATURATION, Tissue, tissue_table
 
 QUANTITIES = ("chi", "water", "fat", "r2star")
 """What the scanner must know of every point."""
@@ -118,7 +118,7 @@ class Phantom(ABC):
         """
 
     def extras(self, geometry: Geometry) -> dict[str, RealArray]:  # noqa: ARG002
-        """Maps ``(..., z, y, x)`` that only this kind of phantom has, for the truth, by name."""
+        """Return maps ``(..., z, y, x)`` that this kind of phantom alone has, by name."""
         return {}
 
     @property
@@ -163,9 +163,13 @@ def tissue_values(case: Case) -> dict[str, dict[str, float]]:
 
 
 def _blood_seen(blood: Tissue, case: Case, fat: Tissue, saturation: float) -> dict[str, float]:
-    chi = deoxygenated_chi(case.hematocrit, saturation, case.blood_calibration)
-    r2star = blood_r2star(case.hematocrit, saturation, case.B0)
-    seen = _seen(blood, case, fat, blood.chi + chi, r2star)
+    chi = oxygenated_chi(blood.chi, case.hematocrit)
+    chi += deoxygenated_chi(case.hematocrit, saturation, case.blood_calibration)
+    if blood.T2star == FROM_SATURATION:
+        r2star = blood_r2star(case.hematocrit, saturation, case.B0)
+    else:
+        r2star = blood.r2star(case.B0)
+    seen = _seen(blood, case, fat, chi, r2star)
     fresh = blood.proton_density * math.sin(math.radians(case.flip_angle))
     seen["water"] += case.inflow * (fresh - seen["water"])
     return seen
