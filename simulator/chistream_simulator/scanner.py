@@ -218,7 +218,11 @@ class Scan:
         # A scanner leaves the counters of the neighbouring line on a navigator: only the flags
         # tell the two apart.
         set_lines(run.heads, self._counters(line[None]), 1)
-        run.heads["read_dir"] = self.case.turn[:, 2]
+        # The column lies along S, through the dome; what is across it hardly matters.
+        turn = self.case.turn
+        run.heads["position"] = turn @ self.imaging.phantom.beam.centre
+        for name, axis in (("read_dir", 2), ("phase_dir", 0), ("slice_dir", 1)):
+            run.heads[name] = turn[:, axis]
         return run
 
     @cached_property

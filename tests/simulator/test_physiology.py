@@ -14,6 +14,20 @@ def rhythm_of(peaks: list[float], ectopic: tuple[int, ...] = (), missed: int = -
     return Rhythm(np.array(peaks), np.isin(n, ectopic), n != missed)
 
 
+def test_breaths_end_where_they_like() -> None:
+    rng = np.random.default_rng(5)
+    breathing = breathe(
+        600.0, amplitude=10.0, period=4.0, dwell=3.0, irregularity=0.1, rng=rng, end_jitter=0.8
+    )
+    inside = breathing.starts[(breathing.starts > 0) & (breathing.starts < 600)]
+    ends = breathing.descent(inside)
+    assert np.std(ends) == pytest.approx(0.8, rel=0.25)
+    assert np.abs(ends).max() <= 1.6 + 1e-9
+    # The breath itself goes on without a step.
+    times = np.linspace(0, 600, 60001)
+    assert np.abs(np.diff(breathing.descent(times))).max() < 0.5
+
+
 def test_a_breath_starts_and_ends_at_rest_and_reaches_its_amplitude() -> None:
     breathing = Breathing(np.array([0.0, 4.0, 10.0]), np.array([12.0, 8.0]), 2.0)
     times = np.array([0.0, 2.0, 3.999999, 7.0, 10.0])

@@ -80,9 +80,9 @@ def test_the_slab_follows_the_navigator_before_the_lines() -> None:
     schedule = plan(prospective_tracking=0.6)
     for beat in schedule.beats:
         assert beat.tracked_descent == pytest.approx(0.6 * beat.descents[0])
-    assert {b.tracked_descent for b in plan(prospective_tracking=0.6, navigators="none").beats} == {
-        0.0
-    }
+    assert {beat.tracked_descent for beat in plan(navigators="none").beats} == {0.0}
+    with pytest.raises(ValueError, match=r"prospective_tracking 0\.6 follows the navigators"):
+        plan(prospective_tracking=0.6, navigators="none")
 
 
 def test_a_drift_leaves_a_fixed_window_but_not_one_that_follows() -> None:

@@ -13,7 +13,6 @@ from chistream_simulator.phantoms.combinations import (
     Grown,
     Intersection,
     Union,
-    shell,
     without,
 )
 from chistream_simulator.phantoms.curves import Ring, Tube, tube_distance
@@ -88,13 +87,6 @@ def test_balls_of_a_few_voxels_are_not_swollen(geometry: Geometry) -> None:
     ball = Ellipsoid((1.0, 2.0, -1.0), (7.0, 7.0, 7.0))
     # Without the curvature of the surface it would be 1.5 to 4 %.
     assert painted_volume(ball, geometry) == pytest.approx(4 / 3 * np.pi * 343, rel=0.01)
-
-
-@pytest.mark.parametrize("name", ["fine", "flat", "oblique"])
-def test_a_shell_has_the_volume_between_its_two_surfaces(name: str) -> None:
-    volume = 4 / 3 * np.pi * (13**3 - 10**3)
-    # 3 mm are hardly more than the voxels' long edge.
-    assert painted_volume(shell(BALL, 3.0), GRIDS[name]) == pytest.approx(volume, rel=0.015)
 
 
 @pytest.mark.parametrize("turn", [(0.0, 0.0, 0.0), (30.0, -20.0, 10.0)])

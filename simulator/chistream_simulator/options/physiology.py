@@ -25,6 +25,9 @@ class PhysiologyOptions(Section):
     breathing_period: float = Field(4.2, gt=0.5, description="[s]")
     breathing_dwell: float = Field(3.0, ge=0.5, le=10, description="More: longer at the end.")
     breathing_irregularity: float = Field(0.1, ge=0, lt=0.5, description="Relative, per breath.")
+    breathing_end_jitter: float = Field(
+        0.0, ge=0, le=10, description="Of the end-expiratory position, per breath [mm]."
+    )
     breathing_drift: float = Field(
         0.0, ge=-20, le=20, description="Of the end-expiratory position, down [mm per minute]."
     )

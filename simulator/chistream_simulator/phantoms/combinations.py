@@ -184,8 +184,3 @@ def without(shape: Shape, *others: Shape) -> Intersection:
     [4.0, -1.0, 1.0]
     """
     return Intersection(shape, tuple(Complement(other) for other in others))
-
-
-def shell(shape: Shape, thickness: float) -> Intersection:
-    """Return the layer of this thickness [mm] that surrounds a solid."""
-    return without(Grown(shape, thickness), shape)

@@ -23,10 +23,11 @@ class Breathing:
     r"""Descent of the diaphragm below the end-expiratory position that the scan starts with.
 
     .. math:: d(t) = A_i \sin^{2p}\!\left(\pi \frac{t - t_i}{T_i}\right) + \dot d \, t
-              + \mathrm{coughs}(t)
+              + e(t) + \mathrm{coughs}(t)
 
-    in breath i; a larger p dwells longer at end-expiration. A cough is a gasp downwards and a burst
-    upwards, above the end-expiratory position: descents may be negative.
+    in breath i; a larger p dwells longer at end-expiration. No breath need end where the last one
+    did: e goes straight from one end to the next. A cough is a gasp downwards and a burst upwards,
+    above the end-expiratory position. Descents may be negative.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ class Breathing:
         Times of the bursts ``(m,)`` [s], ascending.
     cough_amplitude
         Rise of the diaphragm in a burst [mm].
+    ends
+        e where breaths start and the last one ends ``(n + 1,)`` [mm]; empty: zero.
 
     References
     ----------
@@ -55,6 +58,7 @@ class Breathing:
     drift: float = 0.0
     coughs: RealArray = field(default_factory=lambda: np.zeros(0))
     cough_amplitude: float = 0.0
+    ends: RealArray = field(default_factory=lambda: np.zeros(0))
 
     def descent(self, times: RealArray) -> RealArray:
         """Descent of the diaphragm [mm] at some times [s]."""
@@ -63,7 +67,8 @@ class Breathing:
         length = self.starts[breath + 1] - self.starts[breath]
         phase = (times - self.starts[breath]) / length
         tidal = self.amplitudes[breath] * np.abs(np.sin(np.pi * phase)) ** (2 * self.dwell)
-        result: RealArray = tidal + self.drift * times + self._coughing(times)
+        ends = np.interp(times, self.starts, self.ends) if len(self.ends) else 0.0
+        result: RealArray = tidal + ends + self.drift * times + self._coughing(times)
         return result
 
     def _coughing(self, times: RealArray) -> RealArray:
@@ -92,6 +97,7 @@ def breathe(
     drift: float = 0.0,
     cough_rate: float = 0.0,
     cough_amplitude: float = 0.0,
+    end_jitter: float = 0.0,
 ) -> Breathing:
     """Make up a patient's breathing.
 
@@ -116,6 +122,8 @@ def breathe(
         Coughs per minute, at random times at least two seconds apart.
     cough_amplitude
         Rise of the diaphragm in a cough [mm].
+    end_jitter
+        Standard deviation of where breaths end [mm]; limited to twice that.
 
     Returns
     -------
@@ -128,7 +136,10 @@ def breathe(
     periods = period * change[0]
     starts = np.concatenate([[0.0], np.cumsum(periods)]) - period * (1 + rng.random())
     coughs = _cough_times(duration, cough_rate / 60, rng)
-    return Breathing(starts, amplitude * change[1], dwell, drift / 60, coughs, cough_amplitude)
+    ends = end_jitter * np.clip(rng.standard_normal(n + 1), -2, 2)
+    return Breathing(
+        starts, amplitude * change[1], dwell, drift / 60, coughs, cough_amplitude, ends
+    )
 
 
 def _cough_times(duration: float, rate: float, rng: np.random.Generator) -> RealArray:

@@ -281,6 +281,7 @@ def _breathing(case: Case, duration: float, rng: np.random.Generator) -> Breathi
         drift=case.breathing_drift,
         cough_rate=case.cough_rate,
         cough_amplitude=case.cough_amplitude,
+        end_jitter=case.breathing_end_jitter,
         rng=rng,
     )
 

@@ -21,9 +21,6 @@ ECG_STEP, RESP_STEP = 2.5e-3, 20e-3
 PIECE = 0.2
 """Length of a piece [s]; the last one may be shorter."""
 
-N_LEADS = 4
-"""ECG leads; the trigger is one channel more, the last."""
-
 _MIDDLE, _SWING, _FULL = 2048, 1000, 4095
 _ECG_NOISE = 8.0
 
