@@ -1,5 +1,6 @@
 """How much oxygen the blood of each chamber and vessel carries, and how it flows."""
 
+import math
 from types import MappingProxyType
 
 from chistream.physics.constants import PPB_PER_PPM
@@ -70,7 +71,7 @@ def chamber_saturations(patient: PatientOptions) -> dict[str, float]:
             raise ValueError(
                 f"shunt_step {step} would lift the saturation of {label} from "
                 f"{arterial - room:.3f} above arterial_saturation {arterial}: set it to "
-                f"{room:.4f} or less, or raise rv_lv_difference"
+                f"{math.floor(1e4 * room) / 1e4} or less, or raise rv_lv_difference"
             )
         saturations[label] = max(arterial - room + step, 0.0)
     return saturations
