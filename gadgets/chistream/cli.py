@@ -10,7 +10,7 @@ import typer
 import chistream
 from chistream import replay_options
 from chistream.errors import ChiStreamError
-from chistream.terminal import complain, err, list_and_exit, out, progress, show
+from chistream.terminal import complain, err, list_and_exit, out, progress, show, stoppable
 
 app = typer.Typer(
     name="chistream",
@@ -108,6 +108,7 @@ def demo(
 
 
 @app.command()
+@stoppable("stopped; nothing was written")
 def simulate(
     path: Annotated[Path | None, typer.Argument(metavar="OUT.h5", help="File to write.")] = None,
     images: Annotated[

@@ -19,6 +19,9 @@ from rich.progress import (
 out = Console()
 err = Console(stderr=True)
 
+STOPPED = 130
+"""Exit code of a command that Ctrl-C ended: 128 and the number of the signal."""
+
 Report: TypeAlias = Callable[[str, float], None]
 """Told what is being done and how much of it is done, 0 to 1."""
 
@@ -34,6 +37,16 @@ def list_and_exit(settings: Iterable[tuple[str, str, str]]) -> None:
     rows = (f"{name} = {default}\n    {text}" for name, default, text in settings)
     out.print("\n".join(rows), highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit
+
+
+@contextmanager
+def stoppable(words: str) -> Iterator[None]:
+    """Take Ctrl-C for what it is, the person's own wish: say what it left, end as shells expect."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain(words)
+        raise typer.Exit(STOPPED) from None
 
 
 @contextmanager

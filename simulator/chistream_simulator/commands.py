@@ -1,14 +1,16 @@
 """What ``chistream simulate`` does: raw files and their truth, or raw files from images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from chistream.stream.files import MessageWriter
-from chistream_simulator.case import load_preset, preset_names, preset_text
+from chistream.stream.messages import Message
+from chistream_simulator.case import Case, load_preset, preset_names, preset_text
 from chistream_simulator.from_images import read_scan
 from chistream_simulator.rendering import Progress
 from chistream_simulator.scanner import Scan
 from chistream_simulator.truth import make_truth, truth_path, write_truth
+from chistream_simulator.whole_files import refuse_folder, whole_files
 
 
 def simulate(
@@ -43,13 +45,37 @@ def simulate(
     ------
     SettingsError
         If there is no such preset or value, or values contradict each other.
+    OSError
+        If no file can be written there.
     """
-    scan = Scan(load_preset(preset, seed=seed, overrides=overrides))
-    with MessageWriter(out) as writer:
-        for message in scan.messages(progress):
-            writer.write(message)
-    write_truth(truth_path(out), make_truth(scan))
+    case = load_preset(preset, seed=seed, overrides=overrides)
+    simulate_cases({out: case}, progress)
     return out
+
+
+def simulate_cases(cases: Mapping[Path, Case], progress: Progress | None = None) -> None:
+    """Write raw data and truth of several scans; either all files appear or none.
+
+    Parameters
+    ----------
+    cases
+        What to simulate, by the file to write.
+    progress
+        Told what is being done and how much of it is done.
+
+    Raises
+    ------
+    OSError
+        If no file can be written there.
+    """
+    for out in cases:
+        refuse_folder(out)
+    with whole_files(*cases, *map(truth_path, cases)) as parts:
+        raws, truths = parts[: len(cases)], parts[len(cases) :]
+        for case, raw, truth in zip(cases.values(), raws, truths, strict=True):
+            scan = Scan(case)
+            _write(raw, scan.messages(progress))
+            write_truth(truth, make_truth(scan))
 
 
 def simulate_from_images(
@@ -89,11 +115,12 @@ def simulate_from_images(
         If echo times, field strength or voxel size are known from nowhere, or do not fit.
     FileFormatError
         If a file is not what its name promises.
+    OSError
+        If no file can be written there.
     """
-    messages = read_scan(images, te=te, seed=seed, overrides=overrides)
-    with MessageWriter(out) as writer:
-        for message in messages:
-            writer.write(message)
+    refuse_folder(out)
+    with whole_files(out) as (raw,):
+        _write(raw, read_scan(images, te=te, seed=seed, overrides=overrides))
     if progress is not None:
         progress("writing raw data", 1.0)
     return out
@@ -108,3 +135,9 @@ def preset_summaries() -> dict[str, str]:
         First sentence of each preset's comment, by name.
     """
     return {name: preset_text(name).splitlines()[0].lstrip("# ") for name in preset_names()}
+
+
+def _write(raw: Path, messages: Iterable[Message]) -> None:
+    with MessageWriter(raw) as writer:
+        for message in messages:
+            writer.write(message)

@@ -42,9 +42,9 @@ class ImageOptions(BaseModel):
     h1_frequency: float | None = Field(None, gt=1e6, lt=1e9, description="[Hz]")
     voxel_size: Vector | None = Field(None, description="(z, y, x) [mm]")
     position: Vector | None = Field(None, description="Of the grid's origin (L, P, S) [mm].")
-    read_dir: Vector | None = None
-    phase_dir: Vector | None = None
-    slice_dir: Vector | None = None
+    read_dir: Vector | None = Field(None, description="Direction of the readout (L, P, S).")
+    phase_dir: Vector | None = Field(None, description="Direction of the lines (L, P, S).")
+    slice_dir: Vector | None = Field(None, description="Direction of the slices (L, P, S).")
     phase_scale: PhaseScale = "radians"
     phase_sign: Literal[1, -1] | None = None
     array: str = Field("", description="Name of the images in a .npz file.")

@@ -8,8 +8,9 @@ import numpy as np
 from chistream.arrays import RealArray, Vector
 from chistream.errors import SettingsError
 from chistream_simulator.case import load_preset
-from chistream_simulator.commands import simulate
+from chistream_simulator.commands import simulate_cases
 from chistream_simulator.rendering import Progress
+from chistream_simulator.whole_files import refuse_folder
 
 HEAD_TILT = 25.0
 """How far a patient can turn the head in a coil [degrees]."""
@@ -195,20 +196,26 @@ def simulate_orientations(
     ------
     SettingsError
         If there is no such preset or value, or values contradict each other.
+    OSError
+        If no file can be written there.
 
     Notes
     -----
+    The files appear together, once the last is whole, for a set of scans of which some are older
+    is worse than none.
+
     The slab turns with the object. So all truths lie on one grid, voxel by voxel, and only the
     direction of B0 in it differs.
     """
+    refuse_folder(out)
     first = load_preset(preset, seed=seed, overrides=overrides).seed
-    paths = []
-    for number, turn in enumerate(turns, start=1):
-        path = out.with_name(f"{out.stem}-{number}{out.suffix}")
+    cases = {}
+    for number, turn in enumerate(turns):
+        path = out.with_name(f"{out.stem}-{number + 1}{out.suffix}")
         values = {**(overrides or {}), "orientation": str(list(turn))}
-        simulate(path, preset, seed=first + number - 1, overrides=values, progress=progress)
-        paths.append(path)
-    return paths
+        cases[path] = load_preset(preset, seed=first + number, overrides=values)
+    simulate_cases(cases, progress)
+    return list(cases)
 
 
 def _check_count(n: int) -> None:
