@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chistream.acquisition.candidates import GatedKSpace, Offer, Reserve
+from chistream.acquisition.candidates import GatedKSpace, Offer
 from chistream.acquisition.lines import Line
 
 LINE, OTHER = Line(0, 1, 2), Line(0, 0, 1)
@@ -44,7 +44,7 @@ def test_the_nearest_stands_in_until_one_is_accepted() -> None:
     found.offer(LINE, values(0), offer(0.0))
     assert found.positions[LINE] == 1.0
     np.testing.assert_allclose(found.mean()[0, :, 1, 2], 1.0)
-    assert not found.reserve.by_line()
+    assert len(found.candidates()[0]) == 1
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
@@ -95,13 +95,25 @@ def test_a_line_that_was_measured_once_stays() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+def test_one_bin_of_a_line_is_one_sum_in_any_order(seed: int) -> None:
+    found = kspace()
+    for i in np.random.default_rng(seed).permutation(300):
+        found.offer(LINE, values(1 + i % 3), offer((0.1, -8.2, -8.4)[i % 3], float(i)))
+    positions, lines = found.candidates()
+    np.testing.assert_allclose(sorted(positions), [-8.3, 0.1])
+    assert set(lines) == {5}
+    found.decide(-9.0, -8.0)
+    assert found.positions[LINE] == pytest.approx(-8.3)
+    np.testing.assert_allclose(found.mean()[0, :, 1, 2], 2.5, rtol=1e-6)
+    assert found.positions[LINE] == pytest.approx(-8.3)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_full_reserve_keeps_the_nearest_in_any_order(seed: int) -> None:
-    reserve = Reserve(70)
-    order = np.random.default_rng(seed).permutation(200)
-    for i in order:
-        reserve.put(LINE, values(float(i)), offer(0.1 * i, float(i)))
-        reserve.put(LINE, values(float(i)), offer(0.1 * i, float(i)))  # the same one again
-    kept = reserve.by_line()[LINE]
-    assert [one.time for one, _ in kept] == list(range(70))
-    for one, samples in kept:
-        np.testing.assert_array_equal(samples, values(one.time))
+    found = kspace()  # 6 lines: as many sums besides the best
+    for i in np.random.default_rng(seed).permutation(200):
+        found.offer(LINE, values(float(i)), offer(0.5 * i + 0.1, float(i)))
+    positions, _ = found.candidates()
+    np.testing.assert_allclose(sorted(positions), 0.5 * np.arange(7) + 0.1)
+    found.decide(1.9, 2.7)
+    np.testing.assert_allclose(found.mean()[0, :, 1, 2], 4.5)

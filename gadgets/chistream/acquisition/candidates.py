@@ -1,16 +1,25 @@
 """K-space while it is not decided yet which measurement of a line counts."""
 
 import heapq
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from typing_extensions import override
 
 from chistream.acquisition.kspace import KSpace
 from chistream.acquisition.lines import Line, own_pages
-from chistream.arrays import ComplexArray, RealArray, Size
+from chistream.arrays import ComplexArray, IntArray, RealArray, Size
+
+Rank: TypeAlias = tuple[float, float]
 
 _SLOTS_PER_BLOCK = 64
+
+_BIN = 0.5
+"""Measurements of a line in the same bin of position [mm] are one: they are added up."""
+
+_UNSTEADY = 1e6
+"""Added to the distance [mm] of what no window would take: it is the last choice."""
 
 
 class Offer(NamedTuple):
@@ -33,6 +42,50 @@ class Offer(NamedTuple):
     position: float
     is_steady: bool
 
+    @property
+    def rank(self) -> Rank:
+        """Less is better."""
+        return self.distance + (0.0 if self.is_steady else _UNSTEADY), self.time
+
+    @property
+    def bin_rank(self) -> Rank:
+        """Less is better, and all in one bin of position are equal."""
+        if not self.is_steady:
+            return self.rank
+        middle = (np.floor(self.position / _BIN) + 0.5) * _BIN
+        return abs(middle), middle
+
+
+@dataclass
+class Pooled:
+    """Measurements of a line in one bin of position, whose samples are added up.
+
+    Parameters
+    ----------
+    rank
+        Less is better.
+    is_steady
+        Whether a window may take it.
+    n
+        Number of measurements.
+    total
+        Sum of their positions [mm].
+    """
+
+    rank: Rank
+    is_steady: bool
+    n: int
+    total: float
+
+    @property
+    def position(self) -> float:
+        """Mean displacement of the diaphragm [mm]; the order of adding must not choose a window."""
+        return round(self.total / self.n, 6)
+
+    def lies_in(self, low: float, high: float) -> bool:
+        """Tell whether a window [mm] takes it."""
+        return self.is_steady and low <= self.position <= high
+
 
 class Reserve:
     """Measurements that are not the best of their line now, and may be once the window is known.
@@ -43,37 +96,49 @@ class Reserve:
     Parameters
     ----------
     capacity
-        Largest number of measurements.
+        Largest number of sums.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._blocks: list[ComplexArray] = []
         self._free: list[int] = []
         self._heap: list[tuple[float, float, Line]] = []
-        self._held: dict[tuple[Line, float], tuple[Offer, int]] = {}
+        self._held: dict[tuple[Line, Rank], tuple[Pooled, int]] = {}
 
-    def put(self, line: Line, values: ComplexArray, offer: Offer) -> None:
-        """Keep a measurement ``(coils, x)``, if it is among the nearest."""
-        if not offer.is_steady or not self._capacity or (line, offer.time) in self._held:
+    def add(self, line: Line, values: ComplexArray, position: float, rank: Rank) -> bool:
+        """Add a measurement ``(coils, x)`` to its bin; False if there is none yet."""
+        held = self._held.get((line, rank))
+        if held is None:
+            return False
+        pooled, slot = held
+        self._place(slot)[...] += values
+        pooled.n += 1
+        pooled.total += position
+        return True
+
+    def put(self, line: Line, values: ComplexArray, pooled: Pooled) -> None:
+        """Keep a sum of measurements ``(coils, x)``, if it is among the nearest."""
+        if not pooled.is_steady or not self.capacity:
             return
-        entry = (-offer.distance, -offer.time, line)
-        if len(self._heap) >= self._capacity:
+        entry = (-pooled.rank[0], -pooled.rank[1], line)
+        if len(self._heap) >= self.capacity:
             farthest = heapq.heappushpop(self._heap, entry)
             if farthest == entry:
                 return
-            self._free.append(self._held.pop((farthest[2], -farthest[1]))[1])
+            rank = (-farthest[0], -farthest[1])
+            self._free.append(self._held.pop((farthest[2], rank))[1])
         else:
             heapq.heappush(self._heap, entry)
         slot = self._slot(values.shape)
         self._place(slot)[...] = values
-        self._held[line, offer.time] = (offer, slot)
+        self._held[line, pooled.rank] = (pooled, slot)
 
-    def by_line(self) -> dict[Line, list[tuple[Offer, ComplexArray]]]:
-        """Return what is kept, the earliest of each line first."""
-        found: dict[Line, list[tuple[Offer, ComplexArray]]] = {}
-        for (line, _), (offer, slot) in sorted(self._held.items()):
-            found.setdefault(line, []).append((offer, self._place(slot)))
+    def by_line(self) -> dict[Line, list[tuple[Pooled, ComplexArray]]]:
+        """Return what is kept, the best of each line first."""
+        found: dict[Line, list[tuple[Pooled, ComplexArray]]] = {}
+        for (line, _), (pooled, slot) in sorted(self._held.items(), key=lambda item: item[0]):
+            found.setdefault(line, []).append((pooled, self._place(slot)))
         return found
 
     def _slot(self, shape: tuple[int, ...]) -> int:
@@ -105,8 +170,8 @@ class GatedKSpace(KSpace):
         shape = (n_echoes, *size[:2])
         self._weights: RealArray = np.zeros(shape)
         self._moments: RealArray = np.zeros(shape)
-        self._best: dict[Line, Offer] = {}
-        self.reserve = Reserve(int(np.prod(shape)) if keeps_reserve else 0)
+        self._best: dict[Line, Pooled] = {}
+        self._reserve = Reserve(int(np.prod(shape)) if keeps_reserve else 0)
 
     @property
     def n_accepted(self) -> int:
@@ -130,15 +195,38 @@ class GatedKSpace(KSpace):
 
     def offer(self, line: Line, values: ComplexArray, offer: Offer) -> None:
         """Use a readout ``(coils, x)`` if its line has nothing better; keep the other."""
-        held = self._best.get(line)
-        if self._counts[line] or (held is not None and held[:2] <= offer[:2]):
-            self.reserve.put(line, values, offer)
+        if self._counts[line]:
             return
-        if held is not None:
-            self.reserve.put(line, self._values[line.echo, :, line.step_2, line.step_1], held)
-        self._best[line] = offer
-        self.stand_in(line, values, offer.distance, offer.time)
-        self._weights[line], self._moments[line] = 1.0, offer.position
+        rank = offer.bin_rank if self._reserve.capacity else offer.rank
+        held = self._best.get(line)
+        if held is not None and held.rank == rank:
+            self._samples(line)[...] += values
+            held.n += 1
+            held.total += offer.position
+            self._weights[line], self._moments[line] = held.n, held.total
+        elif held is None or rank < held.rank:
+            if held is not None:
+                self._reserve.put(line, self._samples(line), held)
+            self._hold(line, values, Pooled(rank, offer.is_steady, 1, offer.position))
+        elif not self._reserve.add(line, values, offer.position, rank):
+            self._reserve.put(line, values, Pooled(rank, offer.is_steady, 1, offer.position))
+
+    def candidates(self) -> tuple[RealArray, IntArray]:
+        """Return what a window may choose from in the first echo.
+
+        Returns
+        -------
+        positions : RealArray
+            Displacements ``(n,)`` [mm].
+        lines : IntArray
+            Number of the line of each ``(n,)``.
+        """
+        known = [(pooled, line) for line, pooled in self._best.items()]
+        known += [(one, line) for line, kept in self._reserve.by_line().items() for one, _ in kept]
+        chosen = [(p.position, line) for p, line in known if p.is_steady and not line.echo]
+        n_y = self._counts.shape[2]
+        positions = np.array([position for position, _ in chosen])
+        return positions, np.array([line.step_2 * n_y + line.step_1 for _, line in chosen], int)
 
     def decide(self, low: float, high: float) -> None:
         """Accept what was measured between two positions [mm]; lines without keep the nearest.
@@ -148,37 +236,51 @@ class GatedKSpace(KSpace):
         low, high
             Ends of the window [mm].
         """
-        others = self.reserve.by_line()
-        middle = (low + high) / 2
-        for line, offer in self._best.items():
-            inside = [one for one in others.get(line, []) if _is_inside(one[0], low, high)]
-            if _is_inside(offer, low, high):
-                self._counts[line] = 1  # its samples are in place
+        others = self._reserve.by_line()
+        for line, held in self._best.items():
+            inside = [one for one in others.get(line, []) if one[0].lies_in(low, high)]
+            if held.lies_in(low, high):
+                inside.append((held, self._samples(line)))
+                if len(inside) == 1:
+                    self._counts[line] = 1  # its samples are in place
+                    continue
             elif not inside:
-                self._settle_for(line, offer, others.get(line, []), middle)
-            for one, values in inside:
-                self.weigh(line, values, one.position)
+                self._settle_for(line, held, others.get(line, []), (low + high) / 2)
+                continue
+            self._hold(line, np.sum([values for _, values in inside], axis=0), _sum_of(inside))
+            self._counts[line] = 1
 
     @override
     def mean(self) -> ComplexArray:
-        for echo, z, y in np.argwhere((self._counts > 0) & (self._weights != self._counts)):
-            self._values[echo, :, z, y] *= np.float32(
-                self._counts[echo, z, y] / self._weights[echo, z, y]
-            )
-        return super().mean()
+        for echo, z, y in np.argwhere((self._weights > 0) & (self._weights != 1.0)):
+            self._values[echo, :, z, y] *= np.float32(1 / self._weights[echo, z, y])
+        self._moments /= np.where(self._weights > 0, self._weights, 1.0)
+        self._weights = (self._weights > 0).astype(float)
+        np.minimum(self._counts, 1, out=self._counts)
+        return self._values
+
+    def _samples(self, line: Line) -> ComplexArray:
+        samples: ComplexArray = self._values[line.echo, :, line.step_2, line.step_1]
+        return samples
+
+    def _hold(self, line: Line, values: ComplexArray, pooled: Pooled) -> None:
+        self._best[line] = pooled
+        self._samples(line)[...] = values
+        self._distance[line], self._time[line] = pooled.rank[0], 0.0
+        self._weights[line], self._moments[line] = pooled.n, pooled.total
 
     def _settle_for(
-        self, line: Line, held: Offer, others: list[tuple[Offer, ComplexArray]], middle: float
+        self, line: Line, held: Pooled, others: list[tuple[Pooled, ComplexArray]], middle: float
     ) -> None:
         """Let the measurement nearest to the window stand in, if one is nearer than what does."""
         nearest = min(others, key=lambda one: abs(one[0].position - middle), default=None)
-        if nearest is None:
-            return
-        offer, values = nearest
-        if not held.is_steady or abs(offer.position - middle) < abs(held.position - middle):
-            self._values[line.echo, :, line.step_2, line.step_1] = values
-            self._moments[line] = offer.position
+        if nearest is not None and (
+            not held.is_steady or abs(nearest[0].position - middle) < abs(held.position - middle)
+        ):
+            self._hold(line, nearest[1], nearest[0])
 
 
-def _is_inside(offer: Offer, low: float, high: float) -> bool:
-    return offer.is_steady and low <= offer.position <= high
+def _sum_of(pooled: list[tuple[Pooled, ComplexArray]]) -> Pooled:
+    n = sum(one.n for one, _ in pooled)
+    total = sum(one.total for one, _ in pooled)
+    return Pooled(pooled[0][0].rank, is_steady=True, n=n, total=total)

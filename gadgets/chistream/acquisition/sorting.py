@@ -26,6 +26,9 @@ _LEARNT_FROM = 80
 _WIDEST = 4.0
 """The smallest complete window may be so many times as wide as the usual one."""
 
+_NARROWEST = 1 / 2
+"""And at least so wide: navigators are no more exact, and what is averaged has less noise."""
+
 _SOFTNESS = 1 / 4
 """Deviation of the soft weights, as a part of the window: its ends count an eighth."""
 
@@ -79,7 +82,6 @@ class Sorter:
         self._in_order = True
         self._is_gated = options.is_on
         self._kspace: GatedKSpace | None = None
-        self._measured: list[tuple[float, int]] = []
         self.central = CentralLines(plan.centre)
         self.n_late_navigators = 0
         self.n_without_navigator = 0
@@ -165,8 +167,8 @@ class Sorter:
         while self._held:
             self._put(self._held.pop(), beats, times)
         window = self._window_at(wanted)
-        if self._options.chooses_window and self._kspace is not None and self._measured:
-            window = self._choose_window()
+        if self._options.chooses_window and self._kspace is not None:
+            window = self._choose_window(self._kspace) or window
             beats = moved_window(beats, *window)
             self._kspace.decide(*window)
         return self._kspace, self._report(beats, window)
@@ -289,10 +291,6 @@ class Sorter:
                 kspace.weigh(line, values, position, weight)
                 continue
             kspace.offer(line, values, Offer(float(beats.distance[beat]), when, position, steady))
-            if steady and not line.echo:
-                self._measured.append(
-                    (position, line.step_2 * self._plan.encoded_size[1] + line.step_1)
-                )
 
     def _weight(self, beats: Heartbeats, beat: int) -> float:
         """How much a heartbeat counts as it comes; 0 if its line has to wait for a better one."""
@@ -305,11 +303,15 @@ class Sorter:
             return 0.0
         return float(np.exp(-0.5 * (distance / (_SOFTNESS * self._options.window)) ** 2))
 
-    def _choose_window(self) -> tuple[float, float]:
-        positions, lines = (np.array(column) for column in zip(*self._measured, strict=True))
+    def _choose_window(self, kspace: GatedKSpace) -> tuple[float, float] | None:
+        positions, lines = kspace.candidates()
+        if not len(positions):
+            return None
         if self._options.scheme == "two_bin":
             return best_bins(positions, lines, self._options.window)
-        return smallest_window(positions, lines, _WIDEST * self._options.window)
+        low, high = smallest_window(positions, lines, _WIDEST * self._options.window)
+        wider = max(0.0, _NARROWEST * self._options.window - (high - low)) / 2
+        return low - wider, high + wider
 
     def _window_at(self, wanted: RealArray) -> tuple[float, float]:
         middle = float(wanted[-1]) if len(wanted) else 0.0
