@@ -134,6 +134,9 @@ class Settings(BaseModel):
         "auto",
         description="Lines left out: grappa (auto, if accelerated), sense (auto, if lost), zeros.",
     )
+    sensitivities: Literal["adaptive", "espirit"] = Field(
+        "adaptive", description="How coils are learnt: voxel by voxel (Walsh), or by ESPIRiT."
+    )
     partial_fourier: Literal["pocs", "zero"] = Field(
         "zero", description="Beyond the k-space covered: from smooth phase (POCS), or zeros."
     )

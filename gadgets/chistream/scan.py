@@ -106,7 +106,9 @@ def echo_options(settings: Settings) -> EchoOptions:
         What the stage understands.
     """
     return EchoOptions(
-        parallel_imaging=settings.parallel_imaging, partial_fourier=settings.partial_fourier
+        parallel_imaging=settings.parallel_imaging,
+        sensitivities=settings.sensitivities,
+        partial_fourier=settings.partial_fourier,
     )
 
 

@@ -94,6 +94,23 @@ def test_undersampling_costs_little_phase(
     assert error < 0.5 * np.sqrt(np.mean(phase_error(folded, true, inside) ** 2))
 
 
+@pytest.mark.parametrize("method", ["sense", "grappa", "none"])
+def test_espirit_may_teach_the_coils(hybrid: ComplexArray, method: ParallelImaging) -> None:
+    places = EVERYWHERE if method == "none" else lattice(SHAPE[:2], (1, 2))
+    pattern = places | centre_block(SHAPE[:2], (16, 16))
+    options = EchoOptions(parallel_imaging=method, sensitivities="espirit")
+    found, _ = reconstruct_echoes(
+        hybrid * pattern[:, :, None], sampling_of(pattern, places=places), SHAPE, options=options
+    )
+    true, inside = object_echoes(SHAPE), body(SHAPE)
+    assert np.sqrt(np.mean(phase_error(found, true, inside) ** 2)) < 0.02
+    other = EchoOptions(parallel_imaging=method)
+    adaptive, _ = reconstruct_echoes(
+        hybrid * pattern[:, :, None], sampling_of(pattern, places=places), SHAPE, options=other
+    )
+    assert not np.array_equal(found, adaptive)
+
+
 def test_a_few_lost_lines_are_filled(hybrid: ComplexArray) -> None:
     pattern = np.random.default_rng(2).uniform(size=SHAPE[:2]) > 0.08
     pattern |= centre_block(SHAPE[:2], (6, 10))

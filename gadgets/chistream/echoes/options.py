@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 ParallelImaging: TypeAlias = Literal["auto", "grappa", "sense", "none"]
+Sensitivities: TypeAlias = Literal["adaptive", "espirit"]
 PartialFourier: TypeAlias = Literal["pocs", "zero"]
 
 
@@ -17,9 +18,13 @@ class EchoOptions:
         How lines are filled that were left out within the region: ``grappa`` for those of a
         lattice, ``sense`` for any, ``none`` for zeros. ``auto``: ``grappa`` for a lattice,
         ``sense`` where single lines are missing.
+    sensitivities
+        How the coils are learnt: from how they covary around each voxel (``adaptive``), or from
+        how their lines predict each other (``espirit``).
     partial_fourier
         What stands outside the region: what the smoothness of phase says (``pocs``), or ``zero``.
     """
 
     parallel_imaging: ParallelImaging = "auto"
+    sensitivities: Sensitivities = "adaptive"
     partial_fourier: PartialFourier = "zero"

@@ -8,6 +8,7 @@ from chistream.arrays import ComplexArray, Mask, Size
 from chistream.echoes.calibration import calibration_block, low_resolution
 from chistream.echoes.coil_images import reconstruct_coil_images, to_recon_grid
 from chistream.echoes.combination import combine_coils
+from chistream.echoes.espirit import estimate_espirit
 from chistream.echoes.grappa import fill_grappa
 from chistream.echoes.options import EchoOptions
 from chistream.echoes.partial_fourier import complete_kspace
@@ -95,25 +96,33 @@ def _combine(
     hybrid: ComplexArray, sampling: Sampling, options: EchoOptions
 ) -> tuple[ComplexArray, tuple[str, ...]]:
     """Combine the coils on the encoded grid, and fill what was left out."""
-    if sampling.is_complete or options.parallel_imaging == "none":
-        return _plain(hybrid), ()
     block = _calibration(hybrid, sampling)
+    wants_filling = not sampling.is_complete and options.parallel_imaging != "none"
     if block is None:
-        return _plain(hybrid), (
-            "The centre of k-space was not sampled fully: what is missing was filled with zeros.",
-        )
+        warning = "The centre of k-space was not sampled fully: what is missing is zero."
+        return _combine_plainly(hybrid, block, options), (warning,) if wants_filling else ()
+    if not wants_filling:
+        return _combine_plainly(hybrid, block, options), ()
     method = options.parallel_imaging
     if method == "grappa" or (method == "auto" and not sampling.lattice.all()):
         masks = sampling.sampled, sampling.region, sampling.lattice
-        return _plain(fill_grappa(hybrid, *masks, block)), ()
-    grid = (hybrid.shape[-3], hybrid.shape[-2])
-    csm = estimate_sensitivities(reconstruct_coil_images(low_resolution(block, grid)))
+        return _combine_plainly(fill_grappa(hybrid, *masks, block), block, options), ()
+    size = (hybrid.shape[-3], hybrid.shape[-2])
+    if options.sensitivities == "espirit":
+        csm = estimate_espirit(block, size)
+    else:
+        csm = estimate_sensitivities(reconstruct_coil_images(low_resolution(block, size)))
     return solve_sense(hybrid, sampling.sampled, csm), ()
 
 
-def _plain(hybrid: ComplexArray) -> ComplexArray:
+def _combine_plainly(
+    hybrid: ComplexArray, block: ComplexArray | None, options: EchoOptions
+) -> ComplexArray:
     coil_images = reconstruct_coil_images(hybrid)
-    return combine_coils(coil_images, estimate_sensitivities(coil_images))
+    if block is None or options.sensitivities == "adaptive":
+        return combine_coils(coil_images, estimate_sensitivities(coil_images))
+    size = (hybrid.shape[-3], hybrid.shape[-2])
+    return combine_coils(coil_images, estimate_espirit(block, size))
 
 
 def _calibration(hybrid: ComplexArray, sampling: Sampling) -> ComplexArray | None:

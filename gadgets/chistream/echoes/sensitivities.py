@@ -68,9 +68,7 @@ def estimate_sensitivities(coil_images: ComplexArray, block: Size = (3, 5, 5)) -
     if min(block) < 1 or not all(n % 2 for n in block):
         raise ValueError(f"block must be odd and positive, got {block}")
     _, n_coils, nz, ny, nx = coil_images.shape
-    # Squares of squares are taken in single precision: keep them near 1.
-    largest = float(np.abs(coil_images).max())
-    scale = np.float32(1 / largest if largest > 0 else 1)
+    scale = _scale_of(coil_images)
     csm = np.empty((n_coils, nz, ny, nx), np.complex64)
     bounds = np.linspace(0, nz, min(N_THREADS, nz) + 1).astype(int)
     with ThreadPoolExecutor(len(bounds)) as pool:
@@ -80,7 +78,7 @@ def estimate_sensitivities(coil_images: ComplexArray, block: Size = (3, 5, 5)) -
         ]
         for part in parts:
             part.result()
-    csm *= np.exp(-1j * virtual_coil_phase(csm, _coil_phases(coil_images, scale)))
+    csm *= np.exp(-1j * virtual_coil_phase(csm, coil_phases(coil_images)))
     return csm
 
 
@@ -104,8 +102,20 @@ def virtual_coil_phase(csm: ComplexArray, coil_phases: RealArray) -> RealArray:
     return phase
 
 
-def _coil_phases(coil_images: ComplexArray, scale: np.float32) -> RealArray:
-    """Find the phases of the coils relative to each other in the middle of the object."""
+def coil_phases(coil_images: ComplexArray) -> RealArray:
+    """Find the phases of the coils relative to each other in the middle of the object.
+
+    Parameters
+    ----------
+    coil_images
+        Coil images ``(echoes, coils, z, y, x)``.
+
+    Returns
+    -------
+    RealArray
+        Phases ``(coils,)`` [rad]; the strongest coil's is zero.
+    """
+    scale = _scale_of(coil_images)
     signal = np.sqrt(sum((np.abs(images * scale) ** 2).sum(axis=0) for images in coil_images))
     exponent = np.zeros(signal.shape, np.float32)
     for axis, n in enumerate(signal.shape):
@@ -123,6 +133,12 @@ def _coil_phases(coil_images: ComplexArray, scale: np.float32) -> RealArray:
     strongest = principal[np.abs(principal).argmax()]
     phases: RealArray = np.angle(principal * strongest.conj())
     return phases
+
+
+def _scale_of(coil_images: ComplexArray) -> np.float32:
+    """Return what brings images near 1: squares of squares are taken in single precision."""
+    largest = float(np.abs(coil_images).max())
+    return np.float32(1 / largest if largest > 0 else 1)
 
 
 def _estimate_partitions(
