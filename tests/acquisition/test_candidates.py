@@ -56,6 +56,7 @@ def test_the_window_decides_at_the_end(order: tuple[int, ...]) -> None:
         offer(-7.5, 4.0, is_steady=False),
     ]
     found = kspace()
+    # The one that moved was farther away: nearer, it would stand in until the window is known.
     for i in order:
         found.offer(LINE, values(float(i)), offers[i])
     assert found.positions[LINE] == 0.0

@@ -18,9 +18,6 @@ _SLOTS_PER_BLOCK = 64
 _BIN = 0.5
 """Measurements of a line in the same bin of position [mm] are one: they are added up."""
 
-_UNSTEADY = 1e6
-"""Added to the distance [mm] of what no window would take: it is the last choice."""
-
 
 class Offer(NamedTuple):
     """One measurement of a line.
@@ -44,8 +41,8 @@ class Offer(NamedTuple):
 
     @property
     def rank(self) -> Rank:
-        """Less is better."""
-        return self.distance + (0.0 if self.is_steady else _UNSTEADY), self.time
+        """Less is better, whether steady or not: nearer was better, measured on simulated scans."""
+        return self.distance, self.time
 
     @property
     def bin_rank(self) -> Rank:
@@ -274,8 +271,9 @@ class GatedKSpace(KSpace):
     ) -> None:
         """Let the measurement nearest to the window stand in, if one is nearer than what does."""
         nearest = min(others, key=lambda one: abs(one[0].position - middle), default=None)
-        if nearest is not None and (
-            not held.is_steady or abs(nearest[0].position - middle) < abs(held.position - middle)
+        # A position that is not known is no nearer than any.
+        if nearest is not None and not (
+            abs(held.position - middle) <= abs(nearest[0].position - middle)
         ):
             self._hold(line, nearest[1], nearest[0])
 
