@@ -75,17 +75,20 @@ def test_the_factor_is_found(factor: float, superior: Vector) -> None:
     assert found == pytest.approx(factor, abs=0.03)
 
 
-def test_only_early_central_lines_of_the_first_echo_with_a_position_are_kept() -> None:
-    lines = CentralLines((10, 20))
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_ends_of_central_lines_of_the_first_echo_are_kept(order: int) -> None:
+    lines = CentralLines((10, 30))
+    for time, position in [(0, 0.0), (1, -9.0), (2, 0.0), (3, -4.0)][::order]:
+        lines.see(Line(0, 10, 30), time, position, np.full((1, 4), time, np.complex64))
     values = np.ones((1, 4), np.complex64)
-    for time in range(9, -1, -1):
-        lines.see(Line(0, 10, 20), float(time), -float(time), values)
-    lines.see(Line(1, 10, 20), 0.0, 0.0, values)
-    lines.see(Line(0, 3, 20), 0.0, 0.0, values)
-    lines.see(Line(0, 10, 33), 0.0, 0.0, values)
-    lines.see(Line(0, 10, 21), 0.0, np.nan, values)
-    assert list(lines.kept) == [Line(0, 10, 20)]
-    assert [time for time, _, _ in lines.kept[Line(0, 10, 20)]] == [0, 1, 2, 3, 4, 5]
+    lines.see(Line(1, 10, 30), 0.0, 0.0, values)
+    lines.see(Line(0, 1, 30), 0.0, 0.0, values)
+    lines.see(Line(0, 10, 51), 0.0, 0.0, values)
+    lines.see(Line(0, 10, 31), 0.0, np.nan, values)
+    assert list(lines.ends) == [Line(0, 10, 30)]
+    high, low = lines.ends[Line(0, 10, 30)]
+    assert (high.position, high.time, high.values[0, 0]) == (0.0, 2, 2)
+    assert (low.position, low.time, low.values[0, 0]) == (-9.0, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The heart's own displacement: lines shifted back to where they would have been measured."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -10,11 +10,9 @@ from chistream.acquisition.lines import Line
 from chistream.arrays import ComplexArray, IntArray, RealArray, Vector
 from chistream.physics.fourier import to_image, to_kspace
 
-CENTRAL_LINES = (6, 12)
-"""Lines on either side of the centre, along z and y, that the factor is estimated from."""
-
-_MEASUREMENTS = 6
-"""Of each central line, at most."""
+_INNER, _OUTER = (6, 12), (8, 20)
+"""Lines on either side of the centre, along z and y, that the factor is estimated from: the inner
+ones, or, where a scanner takes those but once (PAWS does), some more."""
 
 _STILL = 0.05
 """Displacements below this [mm] are left alone."""
@@ -54,30 +52,53 @@ class SlabAxes:
     spacing: Vector
 
 
+class Measured(NamedTuple):
+    """One measurement of a line.
+
+    Parameters
+    ----------
+    position
+        Displacement of the diaphragm [mm].
+    time
+        When [s]; tells equal positions apart.
+    values
+        Samples ``(coils, x)``.
+    """
+
+    position: float
+    time: float
+    values: ComplexArray
+
+
 @dataclass(eq=False)
 class CentralLines:
-    """Measurements of the centre of k-space in the first echo, each with its position.
+    """Of each line of the centre of k-space in the first echo, the two measurements farthest apart.
 
     Parameters
     ----------
     centre
         Counters ``(z, y)`` of the centre.
+    ends
+        The highest and the lowest measurement of each line, by position and time.
     """
 
     centre: tuple[int, int]
-    kept: dict[Line, list[tuple[float, float, ComplexArray]]] = field(default_factory=dict)
+    ends: dict[Line, tuple[Measured, Measured]] = field(default_factory=dict)
 
     def see(self, line: Line, time: float, position: float, values: ComplexArray) -> None:
-        """Keep a copy of a measurement ``(coils, x)`` if its line is central and it is early."""
+        """Keep a copy of a measurement ``(coils, x)`` if its line is central and it is an end."""
         if line.echo or not np.isfinite(position):
             return
-        away = (abs(line.step_2 - self.centre[0]), abs(line.step_1 - self.centre[1]))
-        if away[0] > CENTRAL_LINES[0] or away[1] > CENTRAL_LINES[1]:
+        if not _is_within(line, self.centre, _OUTER):
             return
-        known = self.kept.setdefault(line, [])
-        known.append((time, position, values.copy()))
-        known.sort(key=lambda one: one[0])
-        del known[_MEASUREMENTS:]
+        if line not in self.ends:
+            self.ends[line] = (Measured(position, time, values.copy()),) * 2
+            return
+        high, low = self.ends[line]
+        if (position, time) > high[:2]:
+            self.ends[line] = (Measured(position, time, values.copy()), low)
+        elif (position, time) < low[:2]:
+            self.ends[line] = (high, Measured(position, time, values.copy()))
 
 
 def shift_back(hybrid: ComplexArray, positions: RealArray, factor: float, axes: SlabAxes) -> None:
@@ -144,14 +165,16 @@ def estimate_factor(lines: CentralLines, size: tuple[int, int], axes: SlabAxes) 
     does not move with the heart, and the liver moves more. A window over the lines keeps it from
     leaking in.
     """
-    pairs = sorted(_pairs(lines), key=lambda pair: pair[1])[:_MOST_PAIRS]  # the farthest apart
+    reach, pairs = _INNER, _pairs(lines, _INNER)
+    if len(pairs) < _FEWEST_PAIRS:
+        reach, pairs = _OUTER, _pairs(lines, _OUTER)
     if len(pairs) < _FEWEST_PAIRS or max(map(abs, axes.superior)) < 0.3:
         return None
     z, y = np.array([(line.step_2, line.step_1) for line, *_ in pairs]).T
     k = np.stack([z - lines.centre[0], y - lines.centre[1]])
     apart = np.array([pair[1] for pair in pairs])
     rest, moved = (np.stack([pair[i] for pair in pairs]) for i in (2, 3))
-    problem = _Consistency(k, apart, rest, moved, size, axes)
+    problem = _Consistency(k, apart, rest, moved, size, axes, reach)
     coarse = [problem.cost(factor) for factor in _COARSE]
     best = int(np.argmin(coarse))
     if best in {0, len(coarse) - 1}:
@@ -171,6 +194,7 @@ class _Consistency:
         moved: ComplexArray,
         size: tuple[int, int],
         axes: SlabAxes,
+        reach: tuple[int, int],
     ) -> None:
         nx = rest.shape[-1]
         x = (np.arange(nx) - nx // 2) * axes.spacing[2]
@@ -178,10 +202,7 @@ class _Consistency:
         inside = np.abs(x[near]) <= _HEART_RADIUS
         rest, moved = _fewer_coils(rest[..., near], moved[..., near])
         window = np.prod(
-            [
-                np.cos(0.5 * np.pi * axis / (n + 1)) ** 2
-                for axis, n in zip(k, CENTRAL_LINES, strict=True)
-            ],
+            [np.cos(0.5 * np.pi * axis / (n + 1)) ** 2 for axis, n in zip(k, reach, strict=True)],
             axis=0,
         )
         self._displacement, self._axes = displacement, axes
@@ -195,8 +216,7 @@ class _Consistency:
     def _waves(self, k: IntArray, size: tuple[int, int], axes: SlabAxes) -> ComplexArray:
         """Fourier sum from the lines to places ``(places, lines)`` around the middle."""
         steps = [
-            max(s, n * s / (4 * m))
-            for n, s, m in zip(size, axes.spacing, CENTRAL_LINES, strict=False)
+            max(s, n * s / (4 * m)) for n, s, m in zip(size, axes.spacing, _OUTER, strict=False)
         ]
         along = [np.arange(-_HEART_RADIUS, _HEART_RADIUS + 1e-6, step) for step in steps]
         z, y = (grid.ravel() for grid in np.meshgrid(*along, indexing="ij"))
@@ -224,15 +244,21 @@ def _fewer_coils(rest: ComplexArray, moved: ComplexArray) -> tuple[ComplexArray,
     return fewer @ rest, fewer @ moved
 
 
+def _is_within(line: Line, centre: tuple[int, int], reach: tuple[int, int]) -> bool:
+    away = (abs(line.step_2 - centre[0]), abs(line.step_1 - centre[1]))
+    return away[0] <= reach[0] and away[1] <= reach[1]
+
+
 def _pairs(
-    lines: CentralLines,
-) -> Iterator[tuple[Line, float, ComplexArray, ComplexArray]]:
-    """Pair the highest measurement of each line with those far below it."""
-    for line, known in sorted(lines.kept.items()):
-        _, highest, rest = max(known, key=lambda one: one[1])
-        for _, position, moved in known:
-            if highest - position >= _APART:
-                yield line, position - highest, rest, moved
+    lines: CentralLines, reach: tuple[int, int]
+) -> list[tuple[Line, float, ComplexArray, ComplexArray]]:
+    """Pair the highest and the lowest measurement of each line, the farthest apart first."""
+    apart = [
+        (line, low.position - high.position, high.values, low.values)
+        for line, (high, low) in lines.ends.items()
+        if high.position - low.position >= _APART and _is_within(line, lines.centre, reach)
+    ]
+    return sorted(apart, key=lambda pair: (pair[1], pair[0]))[:_MOST_PAIRS]
 
 
 def _wave_numbers(shape: tuple[int, ...], axes: SlabAxes) -> RealArray:
