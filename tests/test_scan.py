@@ -6,12 +6,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chistream.acquisition.gating_options import GatingOptions
 from chistream.config import Settings, parse_settings
-from chistream.errors import ReconstructionError
-from chistream.scan import acquisition_options, encoding_plan, geometry_of, readouts_of
+from chistream.errors import ReconstructionError, SettingsError
+from chistream.scan import (
+    acquisition_options,
+    encoding_plan,
+    geometry_of,
+    readouts_of,
+    respiration_of,
+)
 from chistream.stream.files import read_messages
 from chistream.stream.header import Limit, ScanHeader, read_header
-from chistream.stream.messages import ACQUISITION_HEAD, Acquisitions, Header, new_head
+from chistream.stream.messages import (
+    ACQUISITION_HEAD,
+    WAVEFORM_HEAD,
+    Acquisitions,
+    Header,
+    Waveform,
+    new_head,
+)
 
 OBLIQUE = {
     "position": (10.0, -20.0, 30.0),
@@ -65,6 +79,7 @@ def test_limits_beyond_the_matrix_are_a_contradiction_of_the_header(header: Scan
         ("auto", False, False),
         ("navigator", False, True),
         ("none", True, False),
+        ("drift", False, True),
     ],
 )
 def test_gating_follows_the_settings_before_the_chain(
@@ -79,7 +94,53 @@ def test_the_options_carry_the_settings() -> None:
     options = acquisition_options(settings, gated=True)
     assert options.phase_sign == -1
     assert options.gating.window == 4.0
+    assert options.gating.scheme == "soft"
+    chosen, _ = parse_settings(
+        {
+            "gating": "two_bin",
+            "navigator_source": "user_int[0]",
+            "navigator_unit": "-0.1",
+            "accept_source": "flag[57]",
+            "navigator_estimator": "edge",
+            "rr_tolerance": "0.1",
+            "tracking": "fixed",
+            "tracking_factor": "0.5",
+            "prospective_tracking": "0.2",
+        }
+    )
+    assert acquisition_options(chosen, gated=True).gating == GatingOptions(
+        scheme="two_bin",
+        source="user_int[0]",
+        unit=-0.1,
+        accepts="flag[57]",
+        estimator="edge",
+        rr_tolerance=0.1,
+        tracking="fixed",
+        tracking_factor=0.5,
+        prospective_tracking=0.2,
+    )
     assert options.max_missing_fraction == 0.2
+
+
+@pytest.mark.parametrize("name", ["navigator_source", "accept_source"])
+@pytest.mark.parametrize("value", ["user_int[8]", "flag[0]", "belt"])
+def test_sources_that_do_not_exist_are_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        parse_settings({name: value})
+
+
+@pytest.mark.parametrize(("waveform_id", "is_belt"), [(0, False), (2, True), (7, True), (3, False)])
+def test_the_belt_is_read_from_its_waveform(waveform_id: int, is_belt: bool) -> None:
+    head = new_head(
+        WAVEFORM_HEAD, waveform_id=waveform_id, time_stamp=4000, sample_time_us=20_000.0
+    )
+    samples = np.array([[5, 6, 7], [0, 1, 0]], np.uint32)
+    found = respiration_of(Waveform(head, samples))
+    assert (found is not None) is is_belt
+    if found is not None:
+        assert found[:2] == pytest.approx((10.0, 0.02))
+        np.testing.assert_array_equal(found[2], [5, 6, 7])
+    assert respiration_of(Waveform(head, samples[:, :0])) is None
 
 
 def test_readouts_carry_every_counter_in_seconds_and_plain_numbers() -> None:
