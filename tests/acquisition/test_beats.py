@@ -121,14 +121,12 @@ def test_the_judge_takes_rhythm_and_verdicts_from_the_heads() -> None:
     times = np.array([0.0, 0.9, 1.8, 2.7, 3.6, 4.1, 5.4, 6.3])
     log = log_of([Run(t + 0.5, t + 0.6, t, 0.0, 1.0) for t in times])
     judge = Judge(GatingOptions(source="user_int[0]"), log)
-    assert judge.settled() == np.inf
     judge.learn(5.0)
     track = ReportedTrack(log, 1.0, 0.6)
     assert track.learn(np.inf, None)
     beats, _, wanted = judge.judge(track, times + 0.5)
     assert not wanted.any()
     np.testing.assert_array_equal(np.flatnonzero(~beats.is_accepted), [4, 5, 6])
-    assert judge.settled() == 6.3
     kept = Judge(GatingOptions(accepts="user_int[1]"), log).judge(track, times + 0.5)[0]
     assert kept.is_accepted.all()
 
@@ -161,6 +159,12 @@ def test_the_smallest_window_lies_where_lines_are_complete() -> None:
     assert 8 <= low < high <= 8.5
     # A window has to hold 49 of 50 lines: the last but one place on either side may go.
     assert high - low == pytest.approx(0.5 * 48 / 49)
+
+
+def test_a_line_far_from_all_others_does_not_widen_the_window() -> None:
+    positions = np.concatenate([[0.0], np.linspace(10, 10.5, 49)])
+    low, high = smallest_window(positions, np.arange(50), 20.0)
+    assert (low, high) == (10.0, 10.5)
 
 
 def test_a_window_that_cannot_complete_k_space_holds_most() -> None:

@@ -233,12 +233,20 @@ def test_figures_are_there_while_the_scan_runs(scanner: Scanner) -> None:
 
 def test_an_ectopic_beat_is_rejected_with_its_neighbours(scanner: Scanner) -> None:
     readouts = heartbeats(scanner, np.zeros(30))
+    for beat in range(30):  # a navigator after the lines as well
+        samples = bump(0.0, scanner.kspace.shape[1])
+        readouts.append(Readout(samples, flags=NAVIGATOR, time_stamp=scanner.start + beat + 0.15))
     early = [r for r in readouts if 20 <= r.time_stamp - scanner.start < 20.9]
     for readout in early:
         readout.time_stamp -= 0.4
     ordered = sorted(readouts, key=lambda readout: readout.time_stamp)
     scan = acquire(scanner, ordered)
     assert scan.gating.rejected == {"irregular heartbeat": 3}
+    assert scan.gating.n_heartbeats == 30
+    order = np.random.default_rng(1).permutation(len(ordered))
+    mixed = acquire(scanner, [ordered[i] for i in order])
+    assert mixed.gating.rejected == scan.gating.rejected
+    np.testing.assert_allclose(mixed.hybrid, scan.hybrid, atol=1e-5)
     careless = acquire(scanner, ordered, rr_tolerance=0.0)
     assert careless.gating.rejected == {}
 

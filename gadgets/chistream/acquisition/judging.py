@@ -74,11 +74,6 @@ class Judge:
         )
         return beats, times, wanted
 
-    def settled(self) -> float:
-        """Return the time before which no later trigger can change a heartbeat [s]."""
-        triggers = self._log.triggers() if self._usual_rr is not None else np.zeros(0)
-        return float(triggers[-1]) if len(triggers) else np.inf
-
     def _is_regular(self, times: RealArray) -> Mask:
         triggers = self._log.triggers()
         regular = regular_triggers(triggers, self._usual_rr, self._options.rr_tolerance)

@@ -263,7 +263,7 @@ class Sorter:
 
     def _release(self, track: Track) -> None:
         """Sort what no later navigator can change: it may follow a heartbeat, not two."""
-        horizon = min(track.settled(), self._judge.settled())
+        horizon = track.settled()
         waiting = [lines for lines in self._held if lines.times.max() >= horizon]
         if len(waiting) == len(self._held):
             return
