@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from chistream.acquisition.candidates import GatedKSpace, Offer
+from chistream.acquisition.candidates import Offer
+from chistream.acquisition.kspace import KSpace
 from chistream.acquisition.lines import Line
 
 LINE, OTHER = Line(0, 1, 2), Line(0, 0, 1)
@@ -13,8 +14,8 @@ def values(number: float) -> np.ndarray[tuple[int, ...], np.dtype[np.complex64]]
     return np.full((2, 3), number, np.complex64)
 
 
-def kspace(*, keeps_reserve: bool = True) -> GatedKSpace:
-    return GatedKSpace(1, 2, (2, 3, 3), keeps_reserve=keeps_reserve)
+def kspace(*, keeps_reserve: bool = True) -> KSpace:
+    return KSpace(1, 2, (2, 3, 3), keeps_reserve=keeps_reserve)
 
 
 def offer(position: float, time: float = 0.0, *, is_steady: bool = True) -> Offer:

@@ -1,15 +1,13 @@
-"""K-space while it is not decided yet which measurement of a line counts."""
+"""Measurements of lines: what is offered, and a reserve of those that may count later."""
 
 import heapq
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from typing_extensions import override
 
-from chistream.acquisition.kspace import KSpace
 from chistream.acquisition.lines import Line, own_pages
-from chistream.arrays import ComplexArray, IntArray, RealArray, Size
+from chistream.arrays import ComplexArray
 
 Rank: TypeAlias = tuple[float, float]
 
@@ -149,136 +147,3 @@ class Reserve:
         block, index = divmod(slot, _SLOTS_PER_BLOCK)
         place: ComplexArray = self._blocks[block][index]
         return place
-
-
-class GatedKSpace(KSpace):
-    """K-space with weights, mean positions, and a reserve of other measurements.
-
-    Parameters
-    ----------
-    n_echoes, n_coils, size
-        As in `KSpace`.
-    keeps_reserve
-        Whether what is not the best of its line is kept.
-    """
-
-    def __init__(self, n_echoes: int, n_coils: int, size: Size, *, keeps_reserve: bool) -> None:
-        super().__init__(n_echoes, n_coils, size)
-        shape = (n_echoes, *size[:2])
-        self._weights: RealArray = np.zeros(shape)
-        self._moments: RealArray = np.zeros(shape)
-        self._best: dict[Line, Pooled] = {}
-        self._reserve = Reserve(int(np.prod(shape)) if keeps_reserve else 0)
-
-    @property
-    def n_accepted(self) -> int:
-        """Number of lines that hold something accepted."""
-        return int((self._counts > 0).sum())
-
-    @property
-    def positions(self) -> RealArray:
-        """Weighted mean displacement at each line ``(echoes, z, y)`` [mm]; 0 if unknown."""
-        has_weight = self._weights > 0
-        means = self._moments / np.where(has_weight, self._weights, 1.0)
-        return np.nan_to_num(np.where(has_weight, means, 0.0))
-
-    def weigh(self, line: Line, values: ComplexArray, position: float, weight: float = 1.0) -> None:
-        """Average a readout ``(coils, x)``, measured at a position [mm], into its line."""
-        if not self._counts[line]:
-            self._weights[line] = self._moments[line] = 0.0  # a stand-in's
-        self.accept(line, values if weight == 1.0 else np.float32(weight) * values)
-        self._weights[line] += weight
-        self._moments[line] += weight * position
-
-    def offer(self, line: Line, values: ComplexArray, offer: Offer) -> None:
-        """Use a readout ``(coils, x)`` if its line has nothing better; keep the other."""
-        if self._counts[line]:
-            return
-        rank = offer.bin_rank if self._reserve.capacity else offer.rank
-        held = self._best.get(line)
-        if held is not None and held.rank == rank:
-            self._samples(line)[...] += values
-            held.n += 1
-            held.total += offer.position
-            self._weights[line], self._moments[line] = held.n, held.total
-        elif held is None or rank < held.rank:
-            if held is not None:
-                self._reserve.put(line, self._samples(line), held)
-            self._hold(line, values, Pooled(rank, offer.is_steady, 1, offer.position))
-        elif not self._reserve.add(line, values, offer.position, rank):
-            self._reserve.put(line, values, Pooled(rank, offer.is_steady, 1, offer.position))
-
-    def candidates(self) -> tuple[RealArray, IntArray]:
-        """Return what a window may choose from in the first echo.
-
-        Returns
-        -------
-        positions : RealArray
-            Displacements ``(n,)`` [mm].
-        lines : IntArray
-            Number of the line of each ``(n,)``.
-        """
-        known = [(pooled, line) for line, pooled in self._best.items()]
-        known += [(one, line) for line, kept in self._reserve.by_line().items() for one, _ in kept]
-        chosen = [(p.position, line) for p, line in known if p.is_steady and not line.echo]
-        n_y = self._counts.shape[2]
-        positions = np.array([position for position, _ in chosen])
-        return positions, np.array([line.step_2 * n_y + line.step_1 for _, line in chosen], int)
-
-    def decide(self, low: float, high: float) -> None:
-        """Accept what was measured between two positions [mm]; lines without keep the nearest.
-
-        Parameters
-        ----------
-        low, high
-            Ends of the window [mm].
-        """
-        others = self._reserve.by_line()
-        for line, held in self._best.items():
-            inside = [one for one in others.get(line, []) if one[0].lies_in(low, high)]
-            if held.lies_in(low, high):
-                inside.append((held, self._samples(line)))
-                if len(inside) == 1:
-                    self._counts[line] = 1  # its samples are in place
-                    continue
-            elif not inside:
-                self._settle_for(line, held, others.get(line, []), (low + high) / 2)
-                continue
-            self._hold(line, np.sum([values for _, values in inside], axis=0), _sum_of(inside))
-            self._counts[line] = 1
-
-    @override
-    def mean(self) -> ComplexArray:
-        for echo, z, y in np.argwhere((self._weights > 0) & (self._weights != 1.0)):
-            self._values[echo, :, z, y] *= np.float32(1 / self._weights[echo, z, y])
-        self._moments /= np.where(self._weights > 0, self._weights, 1.0)
-        self._weights = (self._weights > 0).astype(float)
-        np.minimum(self._counts, 1, out=self._counts)
-        return self._values
-
-    def _samples(self, line: Line) -> ComplexArray:
-        samples: ComplexArray = self._values[line.echo, :, line.step_2, line.step_1]
-        return samples
-
-    def _hold(self, line: Line, values: ComplexArray, pooled: Pooled) -> None:
-        self._best[line] = pooled
-        self._samples(line)[...] = values
-        self._distance[line], self._time[line] = pooled.rank[0], 0.0
-        self._weights[line], self._moments[line] = pooled.n, pooled.total
-
-    def _settle_for(
-        self, line: Line, held: Pooled, others: list[tuple[Pooled, ComplexArray]], middle: float
-    ) -> None:
-        """Let the measurement nearest to the window stand in, if one is nearer than what does."""
-        nearest = min(others, key=lambda one: abs(one[0].position - middle), default=None)
-        # A position that is not known is no nearer than any.
-        if nearest is not None and not (
-            abs(held.position - middle) <= abs(nearest[0].position - middle)
-        ):
-            self._hold(line, nearest[1], nearest[0])
-
-
-def _sum_of(pooled: list[tuple[Pooled, ComplexArray]]) -> Pooled:
-    n = sum(one.n for one, _ in pooled)
-    total = sum(one.total for one, _ in pooled)
-    return Pooled(pooled[0][0].rank, is_steady=True, n=n, total=total)

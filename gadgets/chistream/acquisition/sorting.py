@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from chistream.acquisition.beats import Heartbeats, heartbeat_of
-from chistream.acquisition.candidates import GatedKSpace, Offer
+from chistream.acquisition.candidates import Offer
 from chistream.acquisition.gating import BANDWIDTH, GatingReport, report_gating, report_ungated
 from chistream.acquisition.gating_options import GatingOptions, field_reader
 from chistream.acquisition.judging import Judge, moved_window
@@ -81,7 +81,7 @@ class Sorter:
         self._latest = -np.inf
         self._in_order = True
         self._is_gated = options.is_on
-        self._kspace: GatedKSpace | None = None
+        self._kspace: KSpace | None = None
         self.central = CentralLines(plan.centre)
         self.n_late_navigators = 0
         self.n_without_navigator = 0
@@ -303,7 +303,7 @@ class Sorter:
             return 0.0
         return float(np.exp(-0.5 * (distance / (_SOFTNESS * self._options.window)) ** 2))
 
-    def _choose_window(self, kspace: GatedKSpace) -> tuple[float, float] | None:
+    def _choose_window(self, kspace: KSpace) -> tuple[float, float] | None:
         positions, lines = kspace.candidates()
         if not len(positions):
             return None
@@ -338,11 +338,11 @@ class Sorter:
             for address, values in zip(lines.addresses, lines.values, strict=True):
                 kspace.weigh(address, values, 0.0)
 
-    def _room_for(self, lines: Lines) -> GatedKSpace:
+    def _room_for(self, lines: Lines) -> KSpace:
         if self._kspace is None:
             _, n_coils, nx = lines.values.shape
             nz, ny, _ = self._plan.encoded_size
-            self._kspace = GatedKSpace(
+            self._kspace = KSpace(
                 self._plan.n_echoes,
                 n_coils,
                 (nz, ny, nx),
