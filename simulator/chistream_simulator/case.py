@@ -50,6 +50,16 @@ class Case(
     )
 
     @property
+    def n_readout(self) -> int:
+        """Samples of a whole readout, with oversampling."""
+        return self.matrix[2] * self.readout_oversampling
+
+    @property
+    def n_dropped(self) -> int:
+        """Samples that an asymmetric echo leaves out before k = 0."""
+        return min(round((1 - self.asymmetric_echo) * self.n_readout), self.n_readout // 2)
+
+    @property
     def delta_saturation(self) -> float:
         """Drop of saturation from LV to RV that the susceptibility difference means."""
         return deoxygenation(self.rv_lv_difference, self.hematocrit, self.blood_calibration)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -316,14 +316,7 @@ def _coarse(geometry: Geometry) -> Geometry:
     beyond = _TAPS + 1
     nz, ny, nx = (int(np.ceil(e / COARSE_STEP)) + beyond for e in extents)
     dz, dy, dx = (e / (n - beyond) for e, n in zip(extents, (nz, ny, nx), strict=True))
-    return Geometry(
-        (nz, ny, nx),
-        (dz, dy, dx),
-        geometry.position,
-        geometry.read_dir,
-        geometry.phase_dir,
-        geometry.slice_dir,
-    )
+    return replace(geometry, shape=(nz, ny, nx), voxel_size=(dz, dy, dx))
 
 
 def _interpolation(coarse: Geometry, fine: Geometry, axis: int) -> csr_array:

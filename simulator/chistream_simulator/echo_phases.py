@@ -105,7 +105,7 @@ class EchoPhases:
     def _eddies(self, echo: int, points: Points) -> RealArray:
         case, geometry = self._case, self._geometry
         weight = (0.5, -0.5)[echo % 2] if self.train.bipolar else echo + 1.0
-        axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
+        axes = geometry.axes
         slope = weight * _METRES * (np.asarray(case.eddy_slope) @ np.asarray(axes))
         return _linear(weight * case.eddy_phase, slope, points)
 

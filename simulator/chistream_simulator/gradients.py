@@ -267,14 +267,12 @@ def echo_train(case: "Case") -> EchoTrain:
     ValueError
         If the lobes do not fit between the echoes.
     """
-    n = case.matrix[2] * case.readout_oversampling
-    dropped = min(round((1 - case.asymmetric_echo) * n), n // 2)
     return EchoTrain(
         TE=case.TE,
         TR=case.TR,
         dwell_time=case.dwell_time,
-        n_samples=n - dropped,
-        centre_sample=n // 2 - dropped,
+        n_samples=case.n_readout - case.n_dropped,
+        centre_sample=case.n_readout // 2 - case.n_dropped,
         field_of_view=case.fov[2] * case.readout_oversampling,
         bipolar=case.readout == "bipolar",
         flow_compensated=case.flow_compensated,

@@ -24,7 +24,7 @@ def refined(geometry: Geometry, factors: Size) -> Geometry:
     Geometry
         The fine grid, which covers exactly the same box.
     """
-    axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
+    axes = geometry.axes
     position = np.asarray(geometry.position, dtype=float)
     for n, step, factor, axis in zip(
         geometry.shape, geometry.voxel_size, factors, axes, strict=True
@@ -57,7 +57,7 @@ def cropped(geometry: Geometry, block: tuple[slice, slice, slice]) -> Geometry:
     Geometry
         The grid of the block alone.
     """
-    axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
+    axes = geometry.axes
     position = np.asarray(geometry.position, dtype=float)
     sizes = [part.stop - part.start for part in block]
     for n, size, part, step, axis in zip(

@@ -109,11 +109,14 @@ class Imaging:
 
     def maps(self, geometry: Geometry, pose: Pose = AT_REST) -> ObjectMaps:
         """Find what the scanner sees on a grid in a pose of the patient."""
-        scene, field = self.phantom.scene_with_field(geometry, pose)
-        profile = self._slab_profile(geometry)
+        return self._seen(*self.phantom.scene_with_field(geometry, pose))
+
+    def _seen(self, scene: Scene, field: RealArray) -> ObjectMaps:
+        """Excite a scene, which is changed in place, and shim its field."""
+        profile = self._slab_profile(scene.geometry)
         for signal in ("water", "fat"):
             scene.quantities[signal] *= profile
-        points = block_points(geometry)
+        points = block_points(scene.geometry)
         field = field - shim_field(
             points, self.shim, centre=self.geometry.position, b0_direction=self.case.b0_direction
         )
@@ -132,9 +135,19 @@ class Imaging:
         return refined(cropped(oversampled, block), self.case.object_oversampling)
 
     @cached_property
+    def csm(self) -> ComplexArray:
+        """Sensitivities ``(coils, z, y, x)`` on the grid of the reconstruction."""
+        return self.coil_maps(self.geometry)
+
+    @cached_property
     def resting(self) -> ObjectMaps:
         """What the scanner sees at rest on the grid of the reconstruction."""
-        return self.maps(self.geometry)
+        scene, field = self._unshimmed
+        return self._seen(scene.copy(), field)
+
+    @cached_property
+    def _unshimmed(self) -> tuple[Scene, RealArray]:
+        return self.phantom.scene_with_field(self.geometry)
 
     def focus(self, scene: Scene) -> Mask:
         """Find the voxels of a scene that the shim and the signal-to-noise ratio refer to.
@@ -159,7 +172,7 @@ class Imaging:
     @cached_property
     def shim(self) -> RealArray:
         """Coefficients of the shim, fitted over the phantom's focus at rest [ppm/mm^n]."""
-        scene, field = self.phantom.scene_with_field(self.geometry)
+        scene, field = self._unshimmed
         region = self.focus(scene)
         return shim_terms(
             block_points(self.geometry),
@@ -218,11 +231,10 @@ def slab_geometry(case: Case) -> Geometry:
 
 def encoding_of(case: Case) -> Encoding:
     """Find the k-space samples of a case, with readout oversampling and asymmetric echo."""
-    nz, ny, nx = case.matrix
+    nz, ny, _ = case.matrix
     fov_z, fov_y, fov_x = case.fov
-    n = nx * case.readout_oversampling
-    dropped = min(round((1 - case.asymmetric_echo) * n), n // 2)
-    return Encoding((nz, ny, n), (fov_z, fov_y, fov_x * case.readout_oversampling), dropped)
+    fov = (fov_z, fov_y, fov_x * case.readout_oversampling)
+    return Encoding((nz, ny, case.n_readout), fov, case.n_dropped)
 
 
 def _range(mask: Mask, others: tuple[int, int]) -> slice:

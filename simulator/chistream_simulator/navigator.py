@@ -6,7 +6,7 @@ from chistream.arrays import ComplexArray, RealArray
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.coils import Loop, coil_profiles
-from chistream_simulator.phantoms.phantom import Phantom
+from chistream_simulator.phantoms.phantom import Phantom, signal_at
 from chistream_simulator.phantoms.pose import Pose
 from chistream_simulator.phantoms.shapes import Point
 
@@ -83,8 +83,7 @@ class Navigator:
 
     def _profile(self, descent: float) -> RealArray:
         maps = self._phantom.scene(self._grid, Pose(descent)).quantities
-        signal = (maps["water"] + maps["fat"]) * np.exp(-maps["r2star"] * NAVIGATOR_TE)
-        profile: RealArray = np.einsum("zyx,yx->z", signal, self._disc)
+        profile: RealArray = np.einsum("zyx,yx->z", signal_at(maps, NAVIGATOR_TE), self._disc)
         return profile
 
 

@@ -142,7 +142,7 @@ class FourierSum:
         starts = [
             float(offset @ np.asarray(axis)) - (n // 2) * step
             for n, step, axis in zip(
-                geometry.shape, geometry.voxel_size, _axes(geometry), strict=True
+                geometry.shape, geometry.voxel_size, geometry.axes, strict=True
             )
         ]
         self._y, self._x = (
@@ -169,7 +169,7 @@ class FourierSum:
         """Grid of the fewer points, at which the coils are needed."""
         places = (z, self._y.places, self._x.places)
         position = np.asarray(origin, dtype=float)
-        for axis, along in zip(_axes(geometry), places, strict=True):
+        for axis, along in zip(geometry.axes, places, strict=True):
             position += along[len(along) // 2] * np.asarray(axis)
         nz, ny, nx = map(len, places)
         return replace(
@@ -202,10 +202,6 @@ class FourierSum:
         """Sum up readouts ``(kz, y, samples)`` along y, to k-space ``(kz, ky, samples)``."""
         lines: ComplexArray = self._to_ky @ readouts
         return lines
-
-
-def _axes(geometry: Geometry) -> tuple[Vector, Vector, Vector]:
-    return geometry.slice_dir, geometry.phase_dir, geometry.read_dir
 
 
 def _sum_matrix(encoding: Encoding, axis: int, places: RealArray, step: float) -> ComplexArray:

@@ -92,7 +92,7 @@ def _track(lines: ComplexArray, steps: IntArray, descents: RealArray, imaging: I
     if not descents.any():
         return
     geometry, encoding = imaging.geometry, imaging.encoding
-    axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
+    axes = geometry.axes
     # Cycles for each step of k (z, y, x) and each mm down.
     per_mm = -np.array([axis[2] for axis in axes]) / encoding.field_of_view
     along_lines = (steps @ per_mm[:2])[:, None] + per_mm[2] * encoding.sample_offsets

@@ -12,6 +12,7 @@ from chistream_simulator.header import CalibrationMode, ScanDescription, header_
 from chistream_simulator.imaging import Imaging
 from chistream_simulator.navigator import NAVIGATOR_DWELL, Navigator
 from chistream_simulator.phantoms.library import make_phantom
+from chistream_simulator.phantoms.phantom import signal_at
 from chistream_simulator.readouts import (
     Flag,
     HeadWriter,
@@ -96,10 +97,8 @@ class Scan:
             return 0 * unit
         maps = self.imaging.resting
         focus = self.imaging.focus(maps.scene)
-        values = maps.scene.quantities
-        decay = np.exp(-case.TE[0] * values["r2star"])
-        signal = ((values["water"] + values["fat"]) * decay)[focus]
-        unit_snr = combined_snr(self.imaging.coil_maps(self.imaging.geometry)[:, focus], unit)
+        signal = signal_at(maps.scene.quantities, case.TE[0])[focus]
+        unit_snr = combined_snr(self.imaging.csm[:, focus], unit)
         return unit * float(np.median(signal * unit_snr) / case.snr) ** 2
 
     def messages(self, progress: Progress | None = None) -> Iterator[Message]:

@@ -17,6 +17,7 @@ from chistream_simulator.case import Case
 from chistream_simulator.circulation import chamber_saturations, ventricular_difference
 from chistream_simulator.grids import refined, turned
 from chistream_simulator.imaging import SIGNAL_THRESHOLD
+from chistream_simulator.phantoms.phantom import signal_at
 from chistream_simulator.phantoms.scene import Scene, block_points
 from chistream_simulator.phantoms.shapes import Point
 from chistream_simulator.scanner import Scan
@@ -158,7 +159,7 @@ def make_truth(scan: Scan) -> Truth:
         fat_fraction=fat / np.maximum(amplitude, np.finfo(np.float32).tiny),
         phase_offset=block_mean(np.broadcast_to(maps.phase_offset, shape), factors),
         masks=masks,
-        csm=imaging.coil_maps(imaging.geometry),
+        csm=imaging.csm,
         noise_covariance=scan.noise_covariance,
         rois={
             name: sphere_inside(labels[name], turned(fine, case.turn))
@@ -177,21 +178,17 @@ def _signal_mask(scan: Scan, scene: Scene, factors: Size) -> Mask:
     bright = {
         part.label
         for part in phantom.parts
-        if _first_echo(phantom.values[part.tissue], TE) > SIGNAL_THRESHOLD
+        if signal_at(phantom.values[part.tissue], TE) > SIGNAL_THRESHOLD
     }
     tissue = np.any([scene.where(label) for label in bright], axis=0)
-    excited = block_mean(_first_echo(scene.quantities, TE), factors) > SIGNAL_THRESHOLD
+    excited = block_mean(signal_at(scene.quantities, TE), factors) > SIGNAL_THRESHOLD
     mask: Mask = (block_mean(tissue, factors) > 0.5) & excited
     return mask
 
 
-def _first_echo(values: Mapping[str, Any], TE: float) -> Any:  # noqa: ANN401  (a number or a map)
-    return (values["water"] + values["fat"]) * np.exp(-TE * values["r2star"])
-
-
 def _seen_rate(scan: Scan, quantities: Mapping[str, RealArray], factors: Size) -> RealArray:
     """R2* as echoes show it: each point counts by what it gives to the first of them."""
-    weight = _first_echo(quantities, scan.case.TE[0]) + np.float32(1e-6)
+    weight = signal_at(quantities, scan.case.TE[0]) + np.float32(1e-6)
     seen = block_mean(weight * quantities["r2star"], factors) / block_mean(weight, factors)
     return np.asarray(seen, np.float32)
 

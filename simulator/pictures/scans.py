@@ -213,9 +213,11 @@ def sorted_kspace(messages: Iterable[Message], case: Case) -> ComplexArray:
     nx *= case.readout_oversampling
     kspace = np.zeros((len(case.TE), case.n_coils, nz, ny, nx), np.complex64)
     for run in messages:
-        if not isinstance(run, Acquisitions) or int(run.heads["flags"][0]) & NO_IMAGE:
+        if not isinstance(run, Acquisitions):
             continue
         for head, samples in zip(run.heads, run.samples, strict=True):
+            if int(head["flags"]) & NO_IMAGE:
+                continue
             idx, centre, row = head["idx"], int(head["center_sample"]), samples
             if int(head["flags"]) & REVERSED:
                 row, centre = row[:, ::-1], row.shape[1] - 1 - centre

@@ -1,19 +1,15 @@
 """What plain numpy makes of a scan: the centre of k-space, missing parts, reversal, fat, T2*."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from chistream.arrays import ComplexArray, Mask
-from chistream.stream.messages import Acquisitions, Message
 from chistream_simulator.case import Case
 from chistream_simulator.scanner import Scan
 from chistream_simulator.truth import Truth, make_truth
-
-REVERSED, CALIBRATION_ONLY = 1 << 21, 1 << 19
-NO_IMAGE = (1 << 18) | (1 << 22) | (1 << 27) | CALIBRATION_ONLY
+from pictures.scans import combined, sorted_kspace
 
 STILL_CHEST: dict[str, Any] = {
     "matrix": (10, 46, 61),
@@ -32,42 +28,10 @@ STILL_CHEST: dict[str, Any] = {
 }
 
 
-def kspace_of(messages: Iterable[Message], case: Case) -> ComplexArray:
-    """Sort readouts ``(echoes, coils, kz, ky, kx)`` about the centre that their heads tell."""
-    nz, ny, nx = case.matrix
-    nx *= case.readout_oversampling
-    kspace = np.zeros((len(case.TE), case.n_coils, nz, ny, nx), np.complex64)
-    for run in messages:
-        if not isinstance(run, Acquisitions):
-            continue
-        for head, samples in zip(run.heads, run.samples, strict=True):
-            if int(head["flags"]) & NO_IMAGE:
-                continue
-            idx, centre, row = head["idx"], int(head["center_sample"]), samples
-            if int(head["flags"]) & REVERSED:
-                row, centre = row[:, ::-1], row.shape[1] - 1 - centre
-            kz = int(idx["kspace_encode_step_2"]) - int(idx["user"][6]) + nz // 2
-            ky = int(idx["kspace_encode_step_1"]) - int(idx["user"][5]) + ny // 2
-            start = nx // 2 - centre
-            kspace[int(idx["contrast"]), :, kz, ky, start : start + row.shape[1]] = row
-    return kspace
-
-
-def echoes_of(kspace: ComplexArray, truth: Truth, n: int) -> ComplexArray:
-    """Transform, cut out the field of view, combine with the true sensitivities."""
-    axes = (-3, -2, -1)
-    images = np.fft.ifftn(np.fft.ifftshift(kspace, axes), axes=axes, norm="ortho")
-    images = np.fft.fftshift(images, axes)
-    start = images.shape[-1] // 2 - n // 2
-    images = images[..., start : start + n]
-    weights = truth.csm.conj() / np.sum(np.abs(truth.csm) ** 2, axis=0)
-    return np.asarray(np.einsum("czyx,eczyx->ezyx", weights, images), np.complex64)
-
-
 def scanned(changes: dict[str, Any]) -> tuple[ComplexArray, Truth, Case]:
     case = Case(**{**STILL_CHEST, **changes})
     scan = Scan(case)
-    kspace = kspace_of(scan.messages(), case)
+    kspace = sorted_kspace(scan.messages(), case)
     return kspace, make_truth(scan), case
 
 
@@ -99,7 +63,7 @@ def test_water_fat_and_relaxation_come_back_from_echoes_by_least_squares(
     full: tuple[ComplexArray, Truth, Case],
 ) -> None:
     kspace, truth, case = full
-    echoes = without_field(echoes_of(kspace, truth, case.matrix[2]), truth)
+    echoes = without_field(combined(kspace, truth, case), truth)
     peaks = np.array([-3.8, -3.4, -2.6, -1.94, -0.39, 0.6])
     parts = np.array([0.087, 0.693, 0.128, 0.004, 0.039, 0.048])
     turns = np.outer(truth.TE, peaks * case.h1_frequency * 1e-6)
@@ -145,7 +109,7 @@ def test_what_is_sampled_is_what_a_full_scan_samples(
     full: tuple[ComplexArray, Truth, Case], changes: dict[str, Any], tolerance: float
 ) -> None:
     case = Case(**{**STILL_CHEST, **changes})
-    part = kspace_of(Scan(case).messages(), case)
+    part = sorted_kspace(Scan(case).messages(), case)
     sampled = np.abs(part).sum(axis=(0, 1)) > 0
     assert 0.2 < sampled.mean() <= 1
     scale = np.abs(full[0]).max()
@@ -162,7 +126,7 @@ def test_reversed_echoes_are_the_same_object_under_eddies_of_the_other_sign() ->
         "epicardial_fat": 0.0,
     }
     kspace, truth, case = scanned(changes)
-    echoes = without_field(echoes_of(kspace, truth, case.matrix[2]), truth)
+    echoes = without_field(combined(kspace, truth, case), truth)
     region = _core(truth, "myocardium") | _core(truth, "LV")
     phases = np.angle(np.sum(echoes[:, region], axis=1))
     np.testing.assert_allclose(phases, [0.3, -0.3, 0.3, -0.3, 0.3], atol=0.03)

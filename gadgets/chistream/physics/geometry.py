@@ -47,6 +47,11 @@ class Geometry:
             )
 
     @property
+    def axes(self) -> tuple[Vector, Vector, Vector]:
+        """Unit vectors (L, P, S) of the array's axes ``(z, y, x)``."""
+        return self.slice_dir, self.phase_dir, self.read_dir
+
+    @property
     def b0_direction(self) -> Vector:
         """Direction of B0 in array axes ``(z, y, x)``: B0 runs along S, the bore of the magnet."""
         return self.slice_dir[2], self.phase_dir[2], self.read_dir[2]

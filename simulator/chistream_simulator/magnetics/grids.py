@@ -1,6 +1,7 @@
 """The grids of the forward model and where they lie in each other."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import scipy.fft
@@ -13,7 +14,7 @@ from chistream_simulator.phantoms.shapes import point
 
 def directions(geometry: Geometry) -> RealArray:
     """Return the unit vectors (L, P, S) of the axes z, y and x of a grid, one a row."""
-    return np.array([geometry.slice_dir, geometry.phase_dir, geometry.read_dir], float)
+    return np.array(geometry.axes, float)
 
 
 def fast_size(n: int) -> int:
@@ -49,14 +50,7 @@ def with_margin(target: Geometry, margin: float) -> tuple[Geometry, Block]:
         for size, start, n, d in zip(sizes, starts, target.shape, target.voxel_size, strict=True)
     ]
     position = np.asarray(target.position) + moved @ directions(target)
-    geometry = Geometry(
-        size_of_three(sizes),
-        target.voxel_size,
-        point(position),
-        target.read_dir,
-        target.phase_dir,
-        target.slice_dir,
-    )
+    geometry = replace(target, shape=size_of_three(sizes), position=point(position))
     z, y, x = (slice(s, s + n) for s, n in zip(starts, target.shape, strict=True))
     return geometry, (z, y, x)
 

@@ -106,11 +106,10 @@ class PaintedPhantom(Phantom):
 
 def _share_within(target: Geometry, grid: Geometry) -> RealArray:
     """Part of each voxel of a grid ``(z, y, x)`` that lies within the box of another grid."""
-    axes = (target.slice_dir, target.phase_dir, target.read_dir)
-    own = np.asarray([grid.slice_dir, grid.phase_dir, grid.read_dir])
+    own = np.asarray(grid.axes)
     offsets = [p - c for p, c in zip(block_points(grid), target.position, strict=True)]
     share = np.ones((), np.float32)
-    for n, step, axis in zip(target.shape, target.voxel_size, axes, strict=True):
+    for n, step, axis in zip(target.shape, target.voxel_size, target.axes, strict=True):
         along = sum(o * np.float32(a) for o, a in zip(offsets, axis, strict=True))
         width = float(
             np.dot(grid.voxel_size, np.abs(own @ np.asarray(axis)))

@@ -77,7 +77,7 @@ def points_at(geometry: Geometry, z: IntArray, y: IntArray, x: IntArray) -> Poin
     Points
         L, P and S [mm] float32. On a grid along the patient's axes each depends on one index only.
     """
-    axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
+    axes = geometry.axes
     steps = [
         (index - n // 2) * d
         for index, n, d in zip((z, y, x), geometry.shape, geometry.voxel_size, strict=True)

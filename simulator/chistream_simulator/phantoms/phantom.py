@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
+from typing import Any
+
+import numpy as np
 
 from chistream.arrays import RealArray
 from chistream.physics.geometry import Geometry
@@ -130,6 +133,24 @@ class Phantom(ABC):
     def beam(self) -> PencilBeam:
         """Where a navigator looks at the diaphragm."""
         raise ValueError("this phantom has no diaphragm to navigate on")
+
+
+def signal_at(values: Mapping[str, Any], echo_time: float) -> Any:  # noqa: ANN401
+    r"""Magnitude that water and fat give together: :math:`(w + f) \, e^{-R_2^* TE}`.
+
+    Parameters
+    ----------
+    values
+        ``water``, ``fat`` and ``r2star`` [1/s]: numbers of a tissue, or maps of a scene.
+    echo_time
+        TE [s].
+
+    Returns
+    -------
+    Any
+        A number or a map, as they were. The phase between the two is left out.
+    """
+    return (values["water"] + values["fat"]) * np.exp(-echo_time * values["r2star"])
 
 
 def tissue_values(case: Case) -> dict[str, dict[str, float]]:

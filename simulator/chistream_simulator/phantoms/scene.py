@@ -158,7 +158,7 @@ def block_around(geometry: Geometry, shape: Shape) -> Block:
         Indices within the grid; an empty slice if the solid lies outside.
     """
     offset = np.subtract(shape.centre, geometry.position)
-    axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
+    axes = geometry.axes
     z, y, x = (
         _extent(n, float(offset @ np.asarray(axis)) / d, shape.reach(axis) / d)
         for n, d, axis in zip(geometry.shape, geometry.voxel_size, axes, strict=True)
