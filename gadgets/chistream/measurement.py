@@ -26,7 +26,7 @@ SMALLEST_POOL_ML = 3.0
 """A region with less blood than this says little about its chamber."""
 
 THINNEST_SLAB_MM, COARSEST_VOXEL_MM = 90.0, 4.0
-"""Beyond these a simulated chest lost 75 (60 mm slab) to 168 ppb (and 6.6 mm voxels) of 250."""
+"""Beyond these a simulated chest lost 120 (60 mm slab) to 208 ppb (and 6.6 mm voxels) of 250."""
 
 NO_ROI = "No {name} region was given: set {setting} to its centre L, P, S and radius [mm]."
 

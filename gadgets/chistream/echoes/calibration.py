@@ -3,6 +3,7 @@
 import numpy as np
 
 from chistream.arrays import ComplexArray, Mask
+from chistream.echoes.coil_images import resize
 
 MIN_LINES = 4
 """Along an axis that has as many: fewer tell nothing about how coils vary."""
@@ -52,11 +53,9 @@ def low_resolution(block: ComplexArray, size: tuple[int, int]) -> ComplexArray:
     ComplexArray
         Hybrid k-space ``(echoes, coils, kz, ky, x)`` of that grid.
     """
-    n_echoes, n_coils, n_z, n_y, n_x = block.shape
-    grid = np.zeros((n_echoes, n_coils, *size, n_x), np.complex64)
+    n_z, n_y, n_x = block.shape[2:]
     taper = np.outer(_cosine(n_z, size[0]), _cosine(n_y, size[1])).astype(np.float32)
-    grid[:, :, _middle(size[0], n_z), _middle(size[1], n_y)] = block * taper[:, :, None]
-    return grid
+    return resize(block * taper[:, :, None], (*size, n_x))
 
 
 def _middle(n: int, size: int) -> slice:
