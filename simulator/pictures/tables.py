@@ -162,11 +162,16 @@ def _times(times: tuple[float, float] | str | None) -> str:
     return " / ".join(f"{1e3 * seconds:g}" for seconds in times)
 
 
+def _rounded(number: float) -> str:
+    """Write three digits, and no exponent."""
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
+
+
 def _cost(cost: dict[str, float]) -> list[str]:
     return [
         f"{cost['heartbeats']}",
-        f"{cost['megabytes']:.3g}",
-        f"{cost['seconds']:.3g}",
+        _rounded(cost["megabytes"]),
+        _rounded(cost["seconds"]),
         f"{cost['gigabytes']:.2g}",
     ]
 
