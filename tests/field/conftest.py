@@ -9,7 +9,7 @@ import pytest
 from chistream.arrays import ComplexArray, Mask, RealArray, Size, Vector
 from chistream.physics.compiled import python_form
 
-KERNEL_MODULES = ("quality", "growing", "unwrapping", "echo_fit")
+KERNEL_MODULES = ("physics.edges", "physics.growing", "field.unwrapping", "field.echo_fit")
 
 MakeEchoes = Callable[..., ComplexArray]
 MakeSphere = Callable[..., tuple[RealArray, Mask]]
@@ -27,9 +27,9 @@ def make_sphere() -> MakeSphere:
 
 @pytest.fixture
 def plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace every compiled kernel of the stage by the Python it was written in."""
+    """Replace every compiled kernel that the stage runs by the Python it was written in."""
     for name in KERNEL_MODULES:
-        module = importlib.import_module(f"chistream.field.{name}")
+        module = importlib.import_module(f"chistream.{name}")
         for attribute, value in vars(module).copy().items():
             if hasattr(value, "py_func"):
                 monkeypatch.setattr(module, attribute, python_form(value))

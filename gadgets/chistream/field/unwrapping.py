@@ -14,9 +14,10 @@ from scipy import ndimage
 
 from chistream.arrays import ComplexArray, IntArray, Mask, RealArray
 from chistream.field.echo_train import Lag, check_mask, check_train, lags
-from chistream.field.growing import unwrap_in_space
-from chistream.field.quality import edge_weights, weigh_edges
+from chistream.field.quality import edge_weights
 from chistream.physics.compiled import compiled
+from chistream.physics.edges import weigh_edges
+from chistream.physics.growing import unwrap_in_space
 
 _TWO_PI = 2 * math.pi
 _MAX_TURNS = 3

@@ -10,8 +10,8 @@ import math
 import numpy as np
 
 from chistream.arrays import IntArray, Mask, RealArray, size_of
-from chistream.field.quality import mean_of_edges
 from chistream.physics.compiled import compiled
+from chistream.physics.edges import mean_of_edges
 
 _TWO_PI = 2 * math.pi
 _N_BINS = 255
@@ -31,7 +31,7 @@ def unwrap_in_space(
     phase
         Wrapped phase ``(z, y, x)`` [rad].
     weights
-        Edge weights ``(z, y, x, 3)`` of `quality.weigh_edges`.
+        Edge weights ``(z, y, x, 3)`` of `edges.weigh_edges`.
     labels
         Number of the region of every voxel ``(z, y, x)``, 1 to n_regions, 0 outside; voxels of
         one region are joined by faces, different regions do not touch.

@@ -5,9 +5,9 @@ import pytest
 from scipy import ndimage
 
 from chistream.arrays import Mask, RealArray, Size
-from chistream.field import growing
-from chistream.field.growing import unwrap_in_space
-from chistream.field.quality import weigh_edges
+from chistream.physics import growing
+from chistream.physics.edges import weigh_edges
+from chistream.physics.growing import unwrap_in_space
 
 SHAPES: list[Size] = [(5, 12, 13), (6, 13, 12), (1, 14, 15), (2, 3, 40)]
 
