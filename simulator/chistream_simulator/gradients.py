@@ -8,6 +8,7 @@ import numpy as np
 
 from chistream.arrays import RealArray
 from chistream.physics.constants import GAMMA_BAR
+from chistream.physics.waveforms import PARAMETERS, Waveform
 
 if TYPE_CHECKING:  # a case asks whether its train fits
     from chistream_simulator.case import Case
@@ -279,3 +280,23 @@ def echo_train(case: "Case") -> EchoTrain:
         max_gradient=case.max_gradient,
         max_slew=case.max_slew,
     )
+
+
+def gradient_parameters(case: "Case") -> dict[str, int | float | str]:
+    """Describe the readout gradient as a sequence may do it in the header.
+
+    Parameters
+    ----------
+    case
+        The scan.
+
+    Returns
+    -------
+    dict
+        User parameters by name; none if the case keeps them back, or has no concomitant fields
+        that a reconstruction could remove.
+    """
+    if not (case.concomitant and case.gradients_in_header):
+        return {}
+    times, strengths = (tuple(values.tolist()) for values in echo_train(case).waveform)
+    return {PARAMETERS["read"]: Waveform(times, strengths).to_text()}

@@ -8,6 +8,7 @@ import numpy as np
 from chistream.arrays import ComplexArray, IntArray, Mask, RealArray
 from chistream.stream.messages import Acquisitions, Header, Message, Waveform
 from chistream_simulator.case import Case
+from chistream_simulator.gradients import gradient_parameters
 from chistream_simulator.header import CalibrationMode, ScanDescription, header_xml
 from chistream_simulator.imaging import Imaging
 from chistream_simulator.navigator import NAVIGATOR_DWELL, Navigator
@@ -164,7 +165,7 @@ class Scan:
             TE=case.TE,
             TR=case.TR,
             flip_angle=case.flip_angle,
-            user_parameters=navigator,
+            user_parameters=navigator | gradient_parameters(case),
             waveforms=case.waveforms,
             limits=plan.converter_limits() if converted else plan.limits(from_first=False),
             acceleration=case.acceleration,

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
+from chistream.physics.waveforms import Waveform, product_integrals
 from chistream_simulator.case import Case, load_preset, preset_names
-from chistream_simulator.gradients import EXCITATION, EchoTrain, echo_train
+from chistream_simulator.gradients import (
+    EXCITATION,
+    EchoTrain,
+    echo_train,
+    gradient_parameters,
+)
 
 GAMMA = 2 * np.pi * 42.57638e6
 RECTANGLES = float("inf")
@@ -184,3 +190,20 @@ def test_a_gradient_that_the_scanner_does_not_have_is_refused() -> None:
         ValueError, match=r"need a readout gradient of 0\.1\d+ T/m, more than max_g"
     ):
         EchoTrain((2e-3,), 15e-3, 1e-6, 64, 32, 180.0)
+
+
+@pytest.mark.parametrize("max_slew", [150.0, 1e9])
+def test_a_header_describes_the_gradient_that_has_concomitant_fields(max_slew: float) -> None:
+    case = Case(concomitant=True, max_slew=max_slew)
+    ((name, text),) = gradient_parameters(case).items()
+    assert name == "GradientWaveformRead"
+    waveform = Waveform.from_text(str(text))
+    found = product_integrals({"read": waveform}, ("read",), case.TE)[:, 0, 0]
+    np.testing.assert_allclose(found, echo_train(case).squared_integral, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "case", [Case(concomitant=False), Case(concomitant=True, gradients_in_header=False)]
+)
+def test_a_header_may_keep_it_back(case: Case) -> None:
+    assert gradient_parameters(case) == {}

@@ -18,6 +18,11 @@ class ImperfectionOptions(Section):
         "linear", description="Centre frequency alone; and the gradients; and second order."
     )
     concomitant: bool = Field(default=False, description="Maxwell fields of the readout gradient.")
+    gradients_in_header: bool = Field(
+        default=True,
+        description="With concomitant: the header describes the readout gradient "
+        "(GradientWaveformRead).",
+    )
     eddy_phase: float = Field(
         0.0, description="Phase between echoes of opposite polarity, or added by every echo [rad]."
     )
