@@ -45,21 +45,18 @@ class FieldSource:
 
     def invert(self, job: Job) -> "SusceptibilityMap":
         """Run the inversion that chain and settings ask for."""
-        method = job.inversion
-        if method in {"tkd", "tikhonov"}:
-            return SusceptibilityMap(self._invert_directly(job), method, self.warnings)
-        found = self._invert_iteratively(job)
-        words = f"{method}, strength {found.strength:g}"
+        found = self._inverted(job)
+        words = f"{found.method}, strength {found.strength:g}"
         if found.converged:
             return SusceptibilityMap(found.chi, words, self.warnings)
         return SusceptibilityMap(found.chi, words, (*self.warnings, _unsettled("inversion", found)))
 
-    def _invert_directly(self, job: Job) -> RealArray:
+    def _inverted(self, job: Job) -> Inversion:
         strength = job.settings.strength
-        invert: Callable[..., RealArray] = invert_tkd
-        given = {} if strength is None else {"threshold": strength}
-        if job.inversion == "tikhonov":
-            invert, given = invert_tikhonov, {} if strength is None else {"strength": strength}
+        given: dict[str, object] = {} if strength is None else {"strength": strength}
+        invert = _METHODS[job.inversion]
+        if job.inversion not in {"tkd", "tikhonov"}:
+            given |= {"magnitude": self.magnitude, "weights": self.weights}
         return invert(
             self.field,
             self.mask,
@@ -68,20 +65,13 @@ class FieldSource:
             **given,
         )
 
-    def _invert_iteratively(self, job: Job) -> Inversion:
-        strength = job.settings.strength
-        invert: Callable[..., Inversion] = (
-            invert_total_field if job.inversion == "total_field" else invert_medi
-        )
-        return invert(
-            self.field,
-            self.mask,
-            job.geometry.voxel_size,
-            b0_direction=job.geometry.b0_direction,
-            magnitude=self.magnitude,
-            weights=self.weights,
-            **({} if strength is None else {"strength": strength}),
-        )
+
+_METHODS: "dict[str, Callable[..., Inversion]]" = {
+    "tkd": invert_tkd,
+    "tikhonov": invert_tikhonov,
+    "medi": invert_medi,
+    "total_field": invert_total_field,
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from chistream.arrays import RealArray, Size, Vector, size_of
-from chistream.physics.fourier import RealTransform
+from chistream.physics.backend import converted, matched
+from chistream.physics.fourier import plan_transform
 
 ALONG_Z: Vector = (1.0, 0.0, 0.0)
 """B0 along the first array axis."""
@@ -95,7 +96,8 @@ def field_of(chi: RealArray, voxel_size: Vector, b0_direction: Vector = ALONG_Z)
     Parameters
     ----------
     chi
-        Susceptibility ``(z, y, x)`` [ppm], zero-padded by the caller against wrap-around.
+        Susceptibility ``(z, y, x)`` [ppm], zero-padded by the caller against wrap-around; of any
+        array library.
     voxel_size
         Voxel edge lengths ``(z, y, x)`` [mm].
     b0_direction
@@ -104,8 +106,8 @@ def field_of(chi: RealArray, voxel_size: Vector, b0_direction: Vector = ALONG_Z)
     Returns
     -------
     RealArray
-        Field offset ``(z, y, x)`` relative to B0 [ppm].
+        Field offset ``(z, y, x)`` relative to B0 [ppm], float64.
     """
-    shape = size_of(chi)
-    kernel = half_dipole_kernel(shape, voxel_size, b0_direction)
-    return RealTransform(shape).convolve(chi, kernel)
+    kernel = half_dipole_kernel(size_of(chi), voxel_size, b0_direction)
+    chi = converted(chi, "float64")
+    return plan_transform(chi).convolve(chi, matched(kernel, chi))

@@ -7,11 +7,13 @@ k-space; the origin of every centred grid is index ``n // 2``, odd or even.
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import pyfftw
 
 from chistream.arrays import ComplexArray, RealArray, Size
+from chistream.physics.backend import is_numpy, namespace
 
 N_THREADS = len(os.sched_getaffinity(0))
 
@@ -50,6 +52,47 @@ def to_kspace(image: ComplexArray, axes: Sequence[int]) -> ComplexArray:
         Samples of the same shape, precision and unit.
     """
     return _transform(image, axes, "FFTW_FORWARD")
+
+
+class VolumeTransform(Protocol):
+    """What a convolution needs of a Fourier transform; see `RealTransform` and `ArrayTransform`."""
+
+    def forward(self, volume: RealArray) -> ComplexArray:
+        """Transform a volume ``(z, y, x)`` to its half spectrum ``(z, y, x // 2 + 1)``."""
+
+    def inverse(self, spectrum: ComplexArray) -> RealArray:
+        """Transform a half spectrum back to its real volume."""
+
+    def convolve(self, volume: RealArray, kernel: RealArray | ComplexArray) -> RealArray:
+        """Convolve circularly with a kernel given as a half spectrum."""
+
+
+def plan_transform(like: RealArray, shape: Size | None = None) -> VolumeTransform:
+    """Choose the transform of an array's library: FFTW for numpy, else the library's own.
+
+    Parameters
+    ----------
+    like
+        Real array ``(z, y, x)`` of any library, of the precision wanted: float32 or float64.
+    shape
+        Grid size ``(z, y, x)``; that of the array by default.
+
+    Returns
+    -------
+    VolumeTransform
+        The transform of volumes of that size and kind.
+
+    Examples
+    --------
+    >>> transform = plan_transform(np.zeros((4, 5, 6)))
+    >>> transform.forward(np.ones((4, 5, 6)))[0, 0, 0].real.item()
+    120.0
+    """
+    if shape is None:
+        shape = (like.shape[0], like.shape[1], like.shape[2])
+    if is_numpy(like):
+        return RealTransform(shape, str(like.dtype))
+    return ArrayTransform(shape, like)
 
 
 class RealTransform:
@@ -129,6 +172,38 @@ class RealTransform:
         self._inverse(normalise_idft=False)
         product: RealArray = self._real * self._real.dtype.type(1 / np.prod(self.shape))
         return product
+
+
+class ArrayTransform:
+    """Real volumes to half spectra and back, by the Fourier transform of their own library.
+
+    Not centred: index 0 is the origin on both sides, as in `RealTransform`.
+
+    Parameters
+    ----------
+    shape
+        Grid size ``(z, y, x)``.
+    like
+        Array of the library to compute in.
+    """
+
+    def __init__(self, shape: Size, like: RealArray) -> None:
+        self.shape = shape
+        self._fft = namespace(like).fft
+
+    def forward(self, volume: RealArray) -> ComplexArray:
+        """Transform a volume ``(z, y, x)`` to its half spectrum ``(z, y, x // 2 + 1)``."""
+        spectrum: ComplexArray = self._fft.rfftn(volume, axes=(0, 1, 2))
+        return spectrum
+
+    def inverse(self, spectrum: ComplexArray) -> RealArray:
+        """Transform a half spectrum back to its real volume."""
+        volume: RealArray = self._fft.irfftn(spectrum, s=self.shape, axes=(0, 1, 2))
+        return volume
+
+    def convolve(self, volume: RealArray, kernel: RealArray | ComplexArray) -> RealArray:
+        """Convolve circularly with a kernel given as a half spectrum ``(z, y, x // 2 + 1)``."""
+        return self.inverse(self.forward(volume) * kernel)
 
 
 def good_size(n: int) -> int:

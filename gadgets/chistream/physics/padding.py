@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from chistream.arrays import RealArray, Size, Vector
+from chistream.arrays import Mask, RealArray, Size, Vector
+from chistream.physics.backend import converted, namespace, zeros_like
 from chistream.physics.fourier import good_size
 
 
@@ -71,15 +71,16 @@ class Padding:
         )
         return z, y, x
 
-    def pad(self, volume: npt.NDArray[np.generic], dtype: str = "float32") -> RealArray:
-        """Place a volume into a grid of zeros."""
-        grid = np.zeros(self.outer, dtype)
-        grid[self.window] = volume
+    def pad(self, volume: RealArray | Mask, dtype: str = "float32") -> RealArray:
+        """Place a volume of any array library into a grid of zeros."""
+        grid = zeros_like(volume, self.outer, dtype)
+        grid[self.window] = converted(volume, dtype)
         return grid
 
     def crop(self, grid: RealArray) -> RealArray:
         """Take the volume out of the grid, as a copy."""
-        return grid[self.window].copy()
+        volume: RealArray = namespace(grid).asarray(grid[self.window], copy=True)
+        return volume
 
 
 def default_margin(size: Size, voxel_size: Vector, most: Vector) -> Vector:

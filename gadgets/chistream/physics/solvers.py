@@ -1,11 +1,10 @@
-"""Linear systems too large to write down."""
+"""Linear systems too large to write down, in any array library."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from chistream.arrays import RealArray
+from chistream.physics.backend import dot, namespace, norm
 
 Operator = Callable[[RealArray], RealArray]
 
@@ -48,7 +47,7 @@ def conjugate_gradients(
     operator
         The system: takes and gives an array in the shape of the right-hand side.
     right
-        Right-hand side, any shape; its precision is the precision of the solution.
+        Right-hand side of any shape and array library; its precision is that of the solution.
     tolerance
         Stop when the norm of the residual is below this part of the norm of the right-hand side.
     max_iterations
@@ -70,38 +69,32 @@ def conjugate_gradients(
 
     Examples
     --------
+    >>> import numpy as np
     >>> stiffness = np.array([[2.0, -1.0], [-1.0, 2.0]])
     >>> right = np.array([1.0, 4.0])
     >>> found = conjugate_gradients(stiffness.dot, right, tolerance=1e-9, max_iterations=9)
     >>> found.values.round(9), found.n_iterations
     (array([2., 3.]), 2)
     """
-    values = np.zeros_like(right) if start is None else start.copy()
-    residual = right.copy() if start is None else right - operator(start)
-    size = _norm(right)
-    left = _norm(residual)
-    direction = np.zeros_like(right)
+    xp = namespace(right)
+    values = xp.zeros_like(right) if start is None else xp.asarray(start, copy=True)
+    residual = xp.asarray(right, copy=True) if start is None else right - operator(start)
+    size = norm(right)
+    left = norm(residual)
+    direction = xp.zeros_like(right)
     previous, n_iterations = 1.0, 0
     while left > tolerance * size and n_iterations < max_iterations:
         steepest = residual if preconditioner is None else preconditioner(residual)
-        descent = _dot(residual, steepest)
-        direction *= right.dtype.type(descent / previous)
+        descent = dot(residual, steepest)
+        direction *= descent / previous
         direction += steepest
         image = operator(direction)
-        curvature = _dot(direction, image)
+        curvature = dot(direction, image)
         if not curvature > 0:  # the direction lies in the null space: nothing more to gain
             break
-        step = right.dtype.type(descent / curvature)
+        step = descent / curvature
         values += step * direction
         residual -= step * image
-        left, previous = _norm(residual), descent
+        left, previous = norm(residual), descent
         n_iterations += 1
     return Solution(values, n_iterations, left / size if size else 0.0, left <= tolerance * size)
-
-
-def _dot(first: RealArray, second: RealArray) -> float:
-    return float(np.vdot(first, second))
-
-
-def _norm(values: RealArray) -> float:
-    return float(np.sqrt(_dot(values, values)))

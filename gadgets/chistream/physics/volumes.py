@@ -1,8 +1,11 @@
-"""What every stage that works on field maps demands of its input."""
+"""What every stage that works on field maps demands of its input, in any array library."""
+
+import math
 
 import numpy as np
 
 from chistream.arrays import Mask, RealArray, Vector
+from chistream.physics.backend import namespace
 
 
 def check_field(name: str, field: RealArray, mask: Mask, voxel_size: Vector) -> None:
@@ -30,11 +33,13 @@ def check_field(name: str, field: RealArray, mask: Mask, voxel_size: Vector) -> 
     check_same_shape("mask", mask, name, field)
     if not all(edge > 0 for edge in voxel_size):
         raise ValueError(f"voxel_size must be positive, got {voxel_size} mm")
-    if not mask.any():
-        raise ValueError(f"mask is empty: none of its {mask.size} voxels is set")
-    n_bad = int(np.count_nonzero(~np.isfinite(field[mask])))
+    xp = namespace(field, mask)
+    n_used = int(xp.count_nonzero(mask))
+    if n_used == 0:
+        raise ValueError(f"mask is empty: none of its {math.prod(mask.shape)} voxels is set")
+    n_bad = int(xp.count_nonzero(~xp.isfinite(field) & mask))
     if n_bad:
-        raise ValueError(f"{name} is not finite in {n_bad} of {mask.sum()} voxels of the mask")
+        raise ValueError(f"{name} is not finite in {n_bad} of {n_used} voxels of the mask")
 
 
 def check_weights(weights: RealArray, field: RealArray, mask: Mask) -> None:
@@ -55,11 +60,13 @@ def check_weights(weights: RealArray, field: RealArray, mask: Mask) -> None:
         If the shapes differ, or a weight in the mask is negative or not finite, or all are zero.
     """
     check_same_shape("weights", weights, "field", field)
+    xp = namespace(weights, mask)
     used = weights[mask]
-    if not (np.isfinite(used).all() and used.min() >= 0 and used.max() > 0):
+    least, most = float(xp.min(used)), float(xp.max(used))
+    if not (0 <= least <= most < math.inf and most > 0):  # a nan is none of this
         raise ValueError(
             f"weights must be finite, not negative and not all zero in the mask, "
-            f"got {used.min()} to {used.max()}"
+            f"got {least} to {most}"
         )
 
 
@@ -80,8 +87,10 @@ def check_same_shape(
     ValueError
         If their shapes differ.
     """
-    if volume.shape != other.shape:
-        raise ValueError(f"{name} {volume.shape} and {other_name} {other.shape} differ in shape")
+    if tuple(volume.shape) != tuple(other.shape):
+        raise ValueError(
+            f"{name} {tuple(volume.shape)} and {other_name} {tuple(other.shape)} differ in shape"
+        )
 
 
 def check_b0_direction(b0_direction: Vector) -> None:

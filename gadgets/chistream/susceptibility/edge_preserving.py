@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from chistream.arrays import RealArray, Size, Vector, size_of
+from chistream.physics.backend import namespace
 from chistream.physics.padding import Padding
 from chistream.susceptibility.inversion import FieldData, Inversion, referenced
 from chistream.susceptibility.objective import Grid, Objective, Prior
@@ -30,6 +29,8 @@ class Effort:
         Most re-linearisations of the penalty.
     sweep_iterations
         Most iterations of conjugate gradients in each.
+    method
+        Name of the method that asks.
     phase_per_ppm
         Phase that a field of 1 ppm makes [rad/ppm]; given, the residual is compared as a phase.
     merit
@@ -40,6 +41,7 @@ class Effort:
     tolerance: float
     max_sweeps: int
     sweep_iterations: int
+    method: str
     phase_per_ppm: float | None = None
     merit: bool = False
 
@@ -71,7 +73,8 @@ def invert_edge_preserving(data: FieldData, prior: Prior, effort: Effort) -> Inv
     """
     padding = Padding.of_margin(size_of(data.field), data.voxel_size, effort.margin)
     grids = _pyramid(Grid.of(data, padding, prior.model_error))
-    chi = np.zeros_like(grids[-1].field)
+    xp = namespace(data.field)
+    chi = xp.zeros_like(grids[-1].field)
     n_iterations = 0
     for grid, finer in zip(reversed(grids[1:]), reversed(grids[:-1]), strict=True):
         objective = Objective(grid, data.b0_direction, prior)
@@ -81,7 +84,9 @@ def invert_edge_preserving(data: FieldData, prior: Prior, effort: Effort) -> Inv
     objective = Objective(grids[0], data.b0_direction, prior)
     chi, n, converged = _settle(objective, chi, effort, effort.tolerance)
     found = referenced(padding.crop(chi), data.mask)
-    return Inversion(found, n_iterations + n, converged, objective.misfit(chi), prior.strength)
+    return Inversion(
+        found, n_iterations + n, converged, objective.misfit(chi), prior.strength, effort.method
+    )
 
 
 def _settle(
@@ -90,7 +95,7 @@ def _settle(
     """Sweep until the map stands still."""
     n_iterations = 0
     for sweep in range(effort.max_sweeps):
-        settled = sweep > 0 or chi.any()
+        settled = sweep > 0 or bool(namespace(chi).any(chi != 0))
         if effort.merit and settled:
             objective.distrust_outliers(chi)
         solution = objective.sweep(
@@ -110,7 +115,7 @@ def _settle(
 def _pyramid(grid: Grid) -> list[Grid]:
     """Give a grid and its coarser forms, as long as voxels stay small and the mask survives."""
     grids = [grid]
-    while grid.inside.any():
+    while namespace(grid.inside).any(grid.inside):
         factors = _halvings(grid)
         if factors == (1, 1, 1):
             return grids
@@ -131,5 +136,5 @@ def _halvings(grid: Grid) -> Size:
 def _refined(chi: RealArray, shape: Size) -> RealArray:
     """Repeat voxels until a map has a finer shape."""
     for axis, n in enumerate(shape):
-        chi = np.repeat(chi, n // chi.shape[axis], axis)
+        chi = namespace(chi).repeat(chi, n // chi.shape[axis], axis=axis)
     return chi

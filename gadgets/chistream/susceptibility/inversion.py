@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from chistream.arrays import Mask, RealArray, Vector
+from chistream.physics.backend import converted, mean, namespace
 from chistream.physics.volumes import (
     check_b0_direction,
     check_field,
@@ -15,7 +14,7 @@ from chistream.physics.volumes import (
 
 @dataclass(frozen=True, slots=True)
 class FieldData:
-    """A field map with all that is known about it.
+    """A field map with all that is known about it, in arrays of one library.
 
     Parameters
     ----------
@@ -64,13 +63,15 @@ class Inversion:
     chi
         Susceptibility ``(z, y, x)`` [ppm]; its mean over the mask is zero, and so is chi outside.
     n_iterations
-        Iterations of conjugate gradients, all together.
+        Iterations of the solver, all together; 0 for a closed form.
     converged
         Whether the map had stopped changing.
     residual
         What the map leaves unexplained of the field: its weighted norm, relative to the field's.
     strength
         The regularisation that was used.
+    method
+        Name of the method.
     """
 
     chi: RealArray
@@ -78,6 +79,7 @@ class Inversion:
     converged: bool
     residual: float
     strength: float
+    method: str
 
 
 def referenced(chi: RealArray, mask: Mask) -> RealArray:
@@ -95,4 +97,26 @@ def referenced(chi: RealArray, mask: Mask) -> RealArray:
     RealArray
         Susceptibility ``(z, y, x)`` [ppm], in the precision of chi.
     """
-    return np.where(mask, chi - chi[mask].mean(dtype=float), 0.0).astype(chi.dtype)
+    return only_inside(chi - mean(chi[mask]), mask)
+
+
+def only_inside(volume: RealArray, mask: Mask) -> RealArray:
+    """Set a volume to zero outside a mask, whatever it holds there.
+
+    Parameters
+    ----------
+    volume
+        Any quantity ``(z, y, x)``, not a number or infinite outside the mask if need be.
+    mask
+        Voxels to keep ``(z, y, x)``.
+
+    Returns
+    -------
+    RealArray
+        The volume ``(z, y, x)``, in its own floating-point precision (integers become float64).
+    """
+    xp = namespace(volume, mask)
+    if not xp.isdtype(volume.dtype, "real floating"):
+        volume = converted(volume, "float64")
+    kept: RealArray = xp.where(mask, volume, xp.zeros_like(volume))
+    return kept

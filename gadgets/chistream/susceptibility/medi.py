@@ -120,5 +120,5 @@ def invert_medi(
     prior = Prior(strength, strength, width, width, edge_fraction, model_error)
     if margin is None:
         margin = default_margin(size_of(mask), voxel_size, (20.0, 20.0, 20.0))
-    effort = Effort(margin, tolerance, max_sweeps, sweep_iterations, phase_per_ppm, merit)
+    effort = Effort(margin, tolerance, max_sweeps, sweep_iterations, "medi", phase_per_ppm, merit)
     return invert_edge_preserving(data, prior, effort)

@@ -1,16 +1,25 @@
 """The objective that MEDI and total-field inversion share, on one padded grid."""
 
+import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from chistream.arrays import Mask, RealArray, Vector, size_of
+from chistream.physics.backend import (
+    converted,
+    deviation,
+    dot,
+    matched,
+    mean,
+    namespace,
+    quantile,
+    total,
+)
 from chistream.physics.dipole import half_dipole_kernel
-from chistream.physics.fourier import RealTransform
-from chistream.physics.gradients import diffuse, forward_differences
+from chistream.physics.fourier import plan_transform
+from chistream.physics.gradients import diffuse, forward_differences, squared_length
 from chistream.physics.padding import Padding
 from chistream.physics.solvers import Solution, conjugate_gradients
-from chistream.susceptibility.inversion import FieldData
+from chistream.susceptibility.inversion import FieldData, only_inside
 
 # Slopes below these count as flat [ppm/mm]: what makes the L1 norm differentiable. Outside the
 # mask nobody reads the map, and the ten times larger value converges sooner.
@@ -94,9 +103,9 @@ class Grid:
         """Place a field map into its padded grid."""
         magnitude = None
         if data.magnitude is not None:
-            magnitude = padding.pad(np.where(data.mask, data.magnitude, 0.0))
+            magnitude = padding.pad(only_inside(data.magnitude, data.mask))
         return cls(
-            padding.pad(np.where(data.mask, data.field, 0.0)),
+            padding.pad(only_inside(data.field, data.mask)),
             padding.pad(_inverse_variance(data, model_error)),
             padding.pad(data.mask) > 0,
             magnitude,
@@ -105,18 +114,20 @@ class Grid:
 
     def coarser(self, factors: tuple[int, int, int]) -> "Grid":
         """Average blocks of voxels; a block belongs to the mask if half of it does."""
+        xp = namespace(self.field)
         trust = _block_mean(self.trust, factors)
-        share = _block_mean(self.inside, factors)
+        share = _block_mean(converted(self.inside, "float32"), factors)
         inside: Mask = share >= 0.5
-        field = _block_mean(self.trust * self.field, factors) / np.where(trust > 0, trust, 1)
+        field = _block_mean(self.trust * self.field, factors) / xp.where(trust > 0, trust, 1.0)
         magnitude = self.magnitude
         if magnitude is not None:
-            magnitude = _block_mean(magnitude, factors) / np.maximum(share, 0.5)
+            magnitude = _block_mean(magnitude, factors) / xp.where(inside, share, 0.5)
         z, y, x = (edge * f for edge, f in zip(self.voxel_size, factors, strict=True))
+        kept = converted(inside, "float32")
         return replace(
             self,
-            field=field * inside,
-            trust=trust * inside,
+            field=field * kept,
+            trust=trust * kept,
             inside=inside,
             magnitude=magnitude,
             voxel_size=(z, y, x),
@@ -130,15 +141,14 @@ class Objective:
         shape = size_of(grid.field)
         self._grid = grid
         self._trust = grid.trust
-        self._transform = RealTransform(shape, "float32")
+        self._trust_sum = total(grid.trust)
+        self._transform = plan_transform(grid.field)
         kernel = half_dipole_kernel(shape, grid.voxel_size, b0_direction)
-        self._kernel = kernel.astype(np.float32)
-        self._width = np.where(
-            grid.inside, np.float32(prior.width_inside), np.float32(prior.width_outside)
-        )
-        self._flat = np.where(grid.inside, np.float32(FLAT_INSIDE), np.float32(FLAT_OUTSIDE))
+        self._kernel = matched(kernel, grid.field, "float32")
+        self._width = _chosen(grid.inside, prior.width_inside, prior.width_outside)
+        self._flat = _chosen(grid.inside, FLAT_INSIDE, FLAT_OUTSIDE)
         self._face_cost = _face_costs(grid, prior)
-        self._diffused = np.empty(shape, np.float32)
+        self._open = converted(self._face_cost > 0, "float32")
 
     def sweep(
         self, chi: RealArray, *, phase_per_ppm: float | None, max_iterations: int
@@ -162,14 +172,13 @@ class Objective:
         coupling = self._couplings(chi)
         field = self._grid.field
         if phase_per_ppm is not None:
-            field = self._linearised_field(chi, np.float32(phase_per_ppm))
+            field = self._linearised_field(chi, phase_per_ppm)
         right = self._width * self._field_of(self._weighted(field))
 
         def normal(scaled: RealArray) -> RealArray:
             source = self._width * scaled
             image = self._field_of(self._weighted(self._field_of(source)))
-            diffuse(source, coupling, self._diffused)
-            image += self._diffused
+            image += diffuse(source, coupling)
             image *= self._width
             image += scaled
             return image
@@ -187,88 +196,103 @@ class Objective:
         """Tell how far the middle voxel of the mask has moved [ppm]."""
         # Not the norm: a few voxels at the lung carry more of it than all of the heart.
         moved = (after - before)[self._grid.inside]
-        return float(np.median(np.abs(moved - moved.mean(dtype=float))))
+        return quantile(abs(moved - mean(moved)), 0.5)
 
     def misfit(self, chi: RealArray) -> float:
         """Tell the weighted norm of what a map leaves unexplained, relative to the field's."""
         left = self._grid.field - self._field_of(chi)
-        return float(np.sqrt(self._energy(left) / max(self._energy(self._grid.field), 1e-30)))
+        return math.sqrt(self._energy(left) / max(self._energy(self._grid.field), 1e-30))
 
     def _energy(self, field: RealArray) -> float:
-        return float(np.vdot(field, self._weighted(field)))
+        return dot(field, self._weighted(field))
 
     def _weighted(self, field: RealArray) -> RealArray:
         """Apply W^2, blind to a constant: the centre frequency of the scan is arbitrary."""
         weighted = self._trust * field
-        weighted -= self._trust * np.float32(
-            weighted.sum(dtype=float) / self._trust.sum(dtype=float)
-        )
+        weighted -= self._trust * (total(weighted) / self._trust_sum)
         return weighted
 
     def _field_of(self, chi: RealArray) -> RealArray:
         return self._transform.convolve(chi, self._kernel)
 
-    def _linearised_field(self, chi: RealArray, phase_per_ppm: np.float32) -> RealArray:
+    def _linearised_field(self, chi: RealArray, phase_per_ppm: float) -> RealArray:
         """Give the field that the linear problem must explain.
 
         The gradient of ``|exp(i s f) - exp(i s D chi)|^2 / 2 s^2`` holds the sine of the phase
         left over: wraps drop out of it, and noise beyond pi cannot pull further.
         """
+        xp = namespace(chi)
         modelled = self._field_of(chi)
         left = self._grid.field - modelled
-        offset = np.float32(np.sum(self._trust * left, dtype=float) / self._trust.sum(dtype=float))
-        field: RealArray = modelled + np.sin(phase_per_ppm * (left - offset)) / phase_per_ppm
+        offset = total(self._trust * left) / self._trust_sum
+        field: RealArray = modelled + xp.sin(phase_per_ppm * (left - offset)) / phase_per_ppm
         return field
 
     def distrust_outliers(self, chi: RealArray) -> None:
         """Divide the weight of voxels beyond six standard deviations by their excess squared."""
-        left = np.sqrt(self._trust) * (self._grid.field - self._field_of(chi))
-        used = self._trust > 0
-        excess = np.abs(left - left[used].mean()) / (6.0 * left[used].std())
-        self._trust = self._trust / np.maximum(excess, np.float32(1)) ** 4  # W^2
+        xp = namespace(chi)
+        left = xp.sqrt(self._trust) * (self._grid.field - self._field_of(chi))
+        used = left[self._trust > 0]
+        excess = abs(left - mean(used)) / (6.0 * deviation(used))
+        self._trust = self._trust / xp.where(excess > 1, excess, 1.0) ** 4  # W^2
+        self._trust_sum = total(self._trust)
 
     def _couplings(self, chi: RealArray) -> RealArray:
+        xp = namespace(chi)
         slopes = forward_differences(chi, self._grid.voxel_size)
-        slopes *= self._face_cost > 0
-        steepness = np.sqrt(np.einsum("azyx,azyx->zyx", slopes, slopes) + self._flat**2)
-        couplings: RealArray = self._face_cost / steepness
+        slopes *= self._open
+        couplings: RealArray = self._face_cost / xp.sqrt(squared_length(slopes) + self._flat**2)
         return couplings
 
 
 def _face_costs(grid: Grid, prior: Prior) -> RealArray:
     """Cost of a slope across each face, over the squared voxel edge ``(3, z, y, x)``."""
-    edges = _edges(grid, prior.edge_fraction)
-    costs = np.empty((3, *grid.field.shape), np.float32)
+    xp = namespace(grid.inside)
+    smooth = grid.inside & ~_edges(grid, prior.edge_fraction)
+    costs: list[RealArray] = []
     for axis, step in enumerate(grid.voxel_size):
-        beyond = np.roll(grid.inside, -1, axis)
-        costs[axis] = np.where(grid.inside & beyond & ~edges, prior.strength, 0.0)
-        costs[axis] += np.where(grid.inside | beyond, 0.0, prior.strength_outside)
-        costs[axis] /= step**2
-    return costs
+        beyond = xp.roll(grid.inside, -1, axis=axis)
+        cost = prior.strength * converted(smooth & beyond, "float32")
+        cost += prior.strength_outside * converted(~(grid.inside | beyond), "float32")
+        costs.append(cost / step**2)
+    stacked: RealArray = xp.stack(costs)
+    return stacked
 
 
 def _edges(grid: Grid, fraction: float) -> Mask:
     """Voxels of the mask where the magnitude is steepest ``(z, y, x)``."""
+    xp = namespace(grid.inside)
     if grid.magnitude is None:
-        return np.zeros(grid.field.shape, dtype=bool)
+        nowhere: Mask = xp.zeros_like(grid.inside)
+        return nowhere
     slopes = forward_differences(grid.magnitude, grid.voxel_size)
     for axis in range(3):
-        slopes[axis] *= grid.inside & np.roll(grid.inside, -1, axis)
-    steepness = np.sqrt(np.einsum("azyx,azyx->zyx", slopes, slopes))
-    edges: Mask = steepness > np.quantile(steepness[grid.inside], 1.0 - fraction)
+        within = grid.inside & xp.roll(grid.inside, -1, axis=axis)
+        slopes[axis, ...] = slopes[axis, ...] * converted(within, "float32")
+    steepness = xp.sqrt(squared_length(slopes))
+    edges: Mask = steepness > quantile(steepness[grid.inside], 1.0 - fraction)
     return edges
+
+
+def _chosen(inside: Mask, value_inside: float, value_outside: float) -> RealArray:
+    xp = namespace(inside)
+    chosen: RealArray = xp.where(
+        inside, matched(value_inside, inside, "float32"), matched(value_outside, inside, "float32")
+    )
+    return chosen
 
 
 def _inverse_variance(data: FieldData, model_error: float) -> RealArray:
     if data.weights is None:
-        return np.where(data.mask, model_error**-2, 0.0)
-    precision = np.where(data.mask, data.weights, 0.0).astype(float) ** 2
+        return converted(data.mask, "float64") * model_error**-2
+    precision = only_inside(data.weights, data.mask) ** 2
     # 1 / (1 / w^2 + e^2), also where the weight is zero.
     trust: RealArray = precision / (1.0 + precision * model_error**2)
     return trust
 
 
-def _block_mean(volume: RealArray | Mask, factors: tuple[int, int, int]) -> RealArray:
+def _block_mean(volume: RealArray, factors: tuple[int, int, int]) -> RealArray:
+    xp = namespace(volume)
     shape = [n for size, f in zip(volume.shape, factors, strict=True) for n in (size // f, f)]
-    mean: RealArray = volume.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
-    return mean
+    mean_of_blocks: RealArray = xp.mean(xp.reshape(volume, tuple(shape)), axis=(1, 3, 5))
+    return mean_of_blocks

@@ -145,5 +145,7 @@ def invert_total_field(
     )
     if margin is None:
         margin = default_margin(size_of(mask), voxel_size, (30.0, 25.0, 25.0))
-    effort = Effort(margin, tolerance, max_sweeps, sweep_iterations, phase_per_ppm, merit)
+    effort = Effort(
+        margin, tolerance, max_sweeps, sweep_iterations, "total_field", phase_per_ppm, merit
+    )
     return invert_edge_preserving(data, prior, effort)
