@@ -136,7 +136,7 @@ def test_the_weighted_median_is_that_of_each_region() -> None:
     values = np.array([5.0, 1.0, 9.0, 2.0, 7.0, 3.0])
     weights = np.array([1.0, 1.0, 5.0, 1.0, 0.0, 1.5])
     regions = np.array([0, 0, 0, 1, 2, 1])
-    medians = unwrapping._weighted_medians(values, weights, regions)
+    medians = unwrapping.weighted_medians(values, weights, regions)
     np.testing.assert_array_equal(medians, [9.0, 3.0, 7.0])
 
 

@@ -123,10 +123,10 @@ def fit_echoes(
     signals = np.ascontiguousarray(train[:, mask].T)
     fitted = fit_signals(signals, times, start[mask].astype(np.float64))
     energy, misfit = np.sum(np.abs(signals).astype(np.float64) ** 2, axis=1), fitted[:, 5]
-    if noise_sd is None:
-        noise_sd = _noise_of(misfit, len(times)) if len(times) > 2 else estimate_noise(train)
-
     freedom = 2 * len(times) - _N_PARAMETERS
+    if noise_sd is None:
+        noise_sd = noise_from_misfit(misfit, freedom) if freedom else estimate_noise(train)
+
     chi = np.sqrt(misfit / (freedom * noise_sd**2)) if freedom and noise_sd else 0 * misfit
     relative = np.sqrt(np.minimum(misfit / np.maximum(energy, np.finfo(float).tiny), 1.0))
     return EchoFit(
@@ -141,9 +141,21 @@ def fit_echoes(
     )
 
 
-def _noise_of(misfit: RealArray, n_echoes: int) -> float:
-    """Estimate the noise from the median misfit, which few voxels that fit badly cannot move."""
-    freedom = 2 * n_echoes - _N_PARAMETERS
+def noise_from_misfit(misfit: RealArray, freedom: int) -> float:
+    """Estimate the noise from the median misfit, which few voxels that fit badly cannot move.
+
+    Parameters
+    ----------
+    misfit
+        Sum of the squares that a fit leaves ``(voxels,)``.
+    freedom
+        Degrees of freedom that it leaves, >= 1.
+
+    Returns
+    -------
+    float
+        Standard deviation of the noise in the real part of an echo.
+    """
     # Median of the chi-squared distribution (Wilson-Hilferty).
     median = freedom * (1 - 2 / (9 * freedom)) ** 3
     return float(np.sqrt(np.median(misfit) / median))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chistream.arrays import ComplexArray, Mask, RealArray
-from chistream.field.echo_fit import EchoFit, fit_echoes
+from chistream.field.echo_fit import fit_echoes
 from chistream.field.echo_train import check_mask, check_train, lags
 from chistream.field.masking import estimate_mask
 from chistream.field.quality import phase_quality
@@ -102,7 +102,14 @@ def estimate_field(
     fit = fit_echoes(train, times, mask, noise_sd=noise_sd)
     return FieldMaps(
         frequency=fit.frequency,
-        frequency_sd=_judge(fit, times, residual_limit, unexplained_limit),
+        frequency_sd=widened_sd(
+            fit.frequency_sd,
+            fit.residual,
+            fit.relative_residual,
+            times,
+            residual_limit=residual_limit,
+            unexplained_limit=unexplained_limit,
+        ),
         r2star=fit.r2star,
         mask=mask,
         quality=quality,
@@ -113,12 +120,37 @@ def estimate_field(
     )
 
 
-def _judge(
-    fit: EchoFit, TE: RealArray, residual_limit: float, unexplained_limit: float
+def widened_sd(
+    frequency_sd: RealArray,
+    residual: RealArray,
+    relative_residual: RealArray,
+    TE: RealArray,
+    *,
+    residual_limit: float,
+    unexplained_limit: float,
 ) -> RealArray:
-    """Widen the standard deviation of the field where noise cannot explain the misfit."""
-    widened = np.where(fit.residual > residual_limit, fit.residual, 1) * fit.frequency_sd
+    """Widen the standard deviation of the field where noise cannot explain the misfit.
+
+    Parameters
+    ----------
+    frequency_sd
+        Standard deviation that the noise causes ``(z, y, x)`` [Hz].
+    residual
+        Misfit ``(z, y, x)`` in units of the noise.
+    relative_residual
+        Root of the part of the energy that the model leaves unexplained ``(z, y, x)``.
+    TE
+        Echo times ``(echoes,)`` [s].
+    residual_limit, unexplained_limit
+        See `estimate_field`.
+
+    Returns
+    -------
+    RealArray
+        Standard deviation ``(z, y, x)`` [Hz] float32.
+    """
+    widened = np.where(residual > residual_limit, residual, 1) * frequency_sd
     # Uniform over one period: the standard deviation of a field of which nothing is known.
     unknown = 1 / (np.sqrt(12) * lags(TE)[0].spacing)
-    lost = fit.relative_residual > unexplained_limit
+    lost = relative_residual > unexplained_limit
     return np.where(lost, np.maximum(widened, unknown), widened).astype(np.float32)

@@ -127,15 +127,29 @@ def unwrap_field(echoes: ComplexArray, TE: RealArray, mask: Mask) -> RealArray:
     largest = labels == np.argmax(np.bincount(labels[mask]))
     frequency[largest] += shifts[largest[mask]]
     if n_regions > 1:
-        reference, nearness = _nearest(frequency, largest)
+        reference, nearness = nearest_field(frequency, largest)
         shifts = choose(frequency[mask], reference[mask], (magnitude * nearness)[mask])
         frequency[mask & ~largest] += shifts[~largest[mask]]
     frequency[mask] = refine_frequency(signals, frequency[mask], *_flattened(groups))
     return frequency
 
 
-def _nearest(frequency: RealArray, region: Mask) -> tuple[RealArray, RealArray]:
-    """Return the frequency of the region's nearest voxel, and one over its squared distance."""
+def nearest_field(frequency: RealArray, region: Mask) -> tuple[RealArray, RealArray]:
+    """Extend a field beyond a region.
+
+    Parameters
+    ----------
+    frequency
+        Field ``(z, y, x)`` [Hz].
+    region
+        Where it is known ``(z, y, x)``.
+
+    Returns
+    -------
+    field, nearness
+        Field of the region's nearest voxel ``(z, y, x)`` [Hz], and one over the squared distance
+        to it [1/voxels^2].
+    """
     distance, places = ndimage.distance_transform_edt(~region, return_indices=True)
     return frequency[tuple(places)], 1 / np.maximum(distance, 1) ** 2
 
@@ -151,7 +165,7 @@ def _unwrap_offset(
     labels, n_regions = ndimage.label(mask)
     weights = weigh_edges(offset, np.abs(remainder), mask)
     unwrapped = unwrap_in_space(offset, weights, labels, n_regions)
-    medians = _weighted_medians(unwrapped[mask], np.abs(remainder[mask]), labels[mask] - 1)
+    medians = weighted_medians(unwrapped[mask], np.abs(remainder[mask]), labels[mask] - 1)
     unwrapped[mask] -= _TWO_PI * np.rint(medians / _TWO_PI)[labels[mask] - 1]
     return unwrapped
 
@@ -166,7 +180,7 @@ def _region_shifts(
 ) -> RealArray:
     """Find the multiples of 1/spacing [Hz] to add, one for each region, given for each voxel."""
     period = 1 / groups[0].spacing
-    medians = _weighted_medians(frequency - reference, weights, regions)
+    medians = weighted_medians(frequency - reference, weights, regions)
     shifts = np.arange(-_MAX_TURNS, _MAX_TURNS + 1) - np.rint(medians / period)[:, None]
     coherence = _coherence(signals, groups, regions, frequency, shifts * period)
     distance = np.abs(medians[:, None] + shifts * period)
@@ -196,8 +210,21 @@ def _coherence(
     return result
 
 
-def _weighted_medians(values: RealArray, weights: RealArray, regions: IntArray) -> RealArray:
-    """Find the weighted median of every region."""
+def weighted_medians(values: RealArray, weights: RealArray, regions: IntArray) -> RealArray:
+    """Find the weighted median of every region.
+
+    Parameters
+    ----------
+    values, weights
+        Of every voxel ``(voxels,)``.
+    regions
+        Number of every voxel's region ``(voxels,)``, from 0 with none left out.
+
+    Returns
+    -------
+    RealArray
+        Medians ``(regions,)``.
+    """
     order = np.argsort(values, kind="stable")
     order = order[np.argsort(regions[order], kind="stable")]
     cumulated = np.cumsum(weights[order], dtype=np.float64)
