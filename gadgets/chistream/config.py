@@ -129,6 +129,13 @@ class Settings(BaseModel):
     max_missing: float = Field(
         0.1, ge=0, le=1, description="Largest part of k-space that may be missing."
     )
+    coil_compression: Literal["gcc", "svd", "off"] = Field(
+        "gcc",
+        description="Virtual coils: others at each x (gcc), the same all over (svd), or all coils.",
+    )
+    coil_energy: float = Field(
+        0.999, gt=0, le=1, description="Part of the signal's energy that virtual coils keep."
+    )
     # echoes
     parallel_imaging: Literal["auto", "grappa", "sense", "none"] = Field(
         "auto",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from chistream.acquisition.compression import CompressionOptions
 from chistream.acquisition.gating_options import GatingOptions, Scheme
 from chistream.acquisition.plan import AcquisitionOptions, EncodingPlan
 from chistream.acquisition.readouts import Readout
@@ -76,6 +77,7 @@ def acquisition_options(settings: Settings, *, gated: bool) -> AcquisitionOption
         phase_sign=settings.phase_sign,
         centre_source=settings.centre_source,
         max_missing_fraction=settings.max_missing,
+        compression=CompressionOptions(settings.coil_compression, settings.coil_energy),
         gating=GatingOptions(
             scheme=_scheme(settings, gated=gated),
             source=settings.navigator_source,

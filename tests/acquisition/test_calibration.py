@@ -16,12 +16,21 @@ if TYPE_CHECKING:
 
     from tests.acquisition.conftest import Scanner
 
+    from chistream.arrays import ComplexArray
+
 CALIBRATION = 1 << 19
 CALIBRATION_AND_IMAGING = 1 << 20
 
 
+def as_it_is(values: ComplexArray) -> ComplexArray:
+    return values
+
+
 def test_without_readouts_there_is_no_block() -> None:
-    assert CalibrationScan(EncodingPlan((5, 6, 12), (5, 6, 12), 2)).block((2, 3)) is None
+    assert (
+        CalibrationScan(EncodingPlan((5, 6, 12), (5, 6, 12), 2)).block((2, 3), as_it_is, np.ones(2))
+        is None
+    )
 
 
 @pytest.mark.parametrize(("z", "y"), [((2, 4), (1, 5)), ((1, 3), (2, 5)), ((2, 3), (3, 4))])
@@ -37,7 +46,7 @@ def test_lines_are_averaged_and_centred(
                     readout.samples *= factor
                     scan.add(readout, Line(echo, step_2, step_1))
     centre = (2, 3)
-    block = scan.block(centre)
+    block = scan.block(centre, as_it_is, np.ones(2))
     assert block is not None
     expected = scanner.image_along_x()
     nz, ny = block.shape[2:4]
@@ -54,7 +63,7 @@ def test_readouts_that_are_not_finite_are_left_out(scanner: Scanner) -> None:
     broken = scanner.line(0, 2, 3)
     broken.samples[0, 0] = np.nan
     scan.add(broken, Line(0, 2, 3))
-    assert scan.block((2, 3)) is None
+    assert scan.block((2, 3), as_it_is, np.ones(2)) is None
 
 
 def test_a_separate_calibration_is_whitened_and_no_part_of_the_image(

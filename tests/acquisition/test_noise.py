@@ -5,7 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from chistream.acquisition.noise import NoiseScan, covariance_scale, whiten, whitening_matrix
+from chistream.acquisition.compression import CompressionOptions
+from chistream.acquisition.lines import Line, Lines
+from chistream.acquisition.noise import (
+    NoiseReport,
+    NoiseScan,
+    covariance_scale,
+    whitening_matrix,
+)
+from chistream.acquisition.plan import EncodingPlan
+from chistream.acquisition.receiver import Receiver
 from chistream.arrays import ComplexArray, RealArray
 
 DWELL = np.array([4e-6, 4e-6])
@@ -35,6 +44,23 @@ def scan_of(*readouts: ComplexArray, dwell_time: float = 4e-6) -> NoiseScan:
     for samples in readouts:
         scan.add(samples, dwell_time)
     return scan
+
+
+def whiten(
+    hybrid: ComplexArray, scan: NoiseScan, dwell_times: RealArray, bandwidth_ratio: float
+) -> tuple[NoiseReport, tuple[str, ...]]:
+    """Whiten in place all that a receiver is fed with."""
+    n_echoes, n_coils, nz, ny, nx = hybrid.shape
+    plan = EncodingPlan((nz, ny, nx), (nz, ny, nx), n_echoes, noise_bandwidth_ratio=bandwidth_ratio)
+    receiver = Receiver(plan, CompressionOptions("off"), lambda stamp, time: stamp > time)
+    receiver.noise = scan
+    first = Lines([Line(0, nz // 2, ny // 2)], np.zeros(1), hybrid[:1, :, 0, 0])
+    receiver.see(first, (nz // 2, ny // 2), scan.scales(dwell_times[:1], bandwidth_ratio))
+    whitened, _ = receiver.finish(dwell_times, np.ones(nx, bool))
+    lines = receiver.combine(np.moveaxis(hybrid, 1, 3).reshape(-1, n_coils, nx))
+    lines = np.moveaxis(lines.reshape(n_echoes, nz, ny, n_coils, nx), 3, 1)
+    hybrid[...] = lines / np.sqrt(whitened.scales)[:, None, None, None, None]
+    return whitened.report, whitened.warnings
 
 
 def covariance_of(samples: ComplexArray) -> ComplexArray:

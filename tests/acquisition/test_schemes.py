@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from chistream.acquisition.assembly import Acquisition, AcquisitionOptions
+from chistream.acquisition.compression import CompressionOptions
 from chistream.acquisition.gating_options import GatingOptions, field_reader
 from chistream.acquisition.positions import BeltTrack, NavigatorTrack
 from chistream.acquisition.readouts import Readout
@@ -275,7 +276,8 @@ def test_lines_are_shifted_back(make_scanner: Callable[..., Scanner], tracking: 
     errors, factor = [], None
     for superior in (None, (1.0, 0.0, 0.0)):
         chosen = GatingOptions(column=64.0, **options)  # type: ignore[arg-type]
-        acquisition = Acquisition(scanner.plan, AcquisitionOptions(gating=chosen))
+        all_coils = AcquisitionOptions(gating=chosen, compression=CompressionOptions("off"))
+        acquisition = Acquisition(scanner.plan, all_coils)
         for readout in readouts:
             acquisition.feed(readout)
         if superior is not None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from chistream.acquisition.assembly import AcquiredScan, Acquisition, AcquisitionOptions
+from chistream.acquisition.compression import CompressionOptions
 from chistream.acquisition.gating_options import GatingOptions
 from chistream.acquisition.readouts import kind_of
 from chistream.arrays import ComplexArray, Mask
@@ -70,7 +71,10 @@ def acquire(simulated: Simulated, **options: object) -> AcquiredScan:
     assert isinstance(first, Header)
     header = read_header(first.xml)
     gating = GatingOptions(**options)  # type: ignore[arg-type]
-    acquisition = Acquisition(encoding_plan(header), AcquisitionOptions(gating=gating))
+    acquisition = Acquisition(
+        encoding_plan(header),
+        AcquisitionOptions(gating=gating, compression=CompressionOptions("off")),
+    )
     for message in messages:
         assert isinstance(message, Acquisitions)
         for readout in readouts_of(message):

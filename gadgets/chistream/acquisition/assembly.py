@@ -1,11 +1,10 @@
 """Readouts in, whitened k-space out: the stage's one entry."""
 
-from collections import Counter
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 
+from chistream.acquisition.acquired import AcquiredScan
 from chistream.acquisition.calibration import CalibrationScan
 from chistream.acquisition.centre import (
     CentreFinder,
@@ -15,81 +14,21 @@ from chistream.acquisition.centre import (
 from chistream.acquisition.clock import Clock
 from chistream.acquisition.completeness import find_missing
 from chistream.acquisition.gating import GatingReport
-from chistream.acquisition.lines import Line, ReadoutBatch
-from chistream.acquisition.noise import NoiseReport, NoiseScan, whiten
+from chistream.acquisition.kspace import KSpace
+from chistream.acquisition.lines import Lines, ReadoutBatch
+from chistream.acquisition.observations import Observations
 from chistream.acquisition.plan import AcquisitionOptions, EncodingPlan
 from chistream.acquisition.readouts import Readout, ReadoutKind, kind_of
+from chistream.acquisition.receiver import Receiver, Whitened
+from chistream.acquisition.repetitions import align_repetitions
 from chistream.acquisition.sorting import Sorter
 from chistream.acquisition.tracking import SlabAxes, estimate_factor, shift_back
-from chistream.arrays import ComplexArray, Mask, RealArray, Vector
+from chistream.arrays import ComplexArray, RealArray, Vector
 from chistream.errors import ReconstructionError
 
 __all__ = ["AcquiredScan", "Acquisition", "AcquisitionOptions", "EncodingPlan"]
 
 _LOW_EFFICIENCY = 0.25
-
-
-class _Volume(NamedTuple):
-    """Counters of which one 3D volume has one value each."""
-
-    slice: int
-    phase: int
-    repetition: int
-    set: int
-
-
-@dataclass(frozen=True, eq=False)
-class AcquiredScan:
-    """A scan's k-space, and what became of its readouts.
-
-    Parameters
-    ----------
-    hybrid
-        ``(echoes, coils, z, y, x)`` complex64: image along x, with oversampling removed; k-space
-        along z and y, centred at ``n // 2``. Unit: standard deviation of a complex noise sample,
-        if the noise was measured.
-    sampled
-        Lines that hold data ``(echoes, z, y)``; the others are zero.
-    region
-        Part of k-space that the scan covers ``(z, y)``: lines that it left out in there are for
-        parallel imaging to fill, those outside for partial Fourier.
-    lattice
-        Places ``(z, y)`` of a regular undersampling, all over k-space; everything without one.
-    readout_support
-        Samples of k-space along x that the readouts reached ``(x,)``; not all in asymmetric echoes.
-    reversed_echoes
-        Whether each echo was read backwards ``(echoes,)``.
-    calibration
-        A separate scan of the centre of k-space ``(echoes, coils, z, y, x)``, hybrid and whitened
-        like ``hybrid`` and centred at ``n // 2`` too, zero where it has no line; None if there is
-        none.
-    noise
-        What is known about the noise.
-    gating
-        What gating did.
-    missing_lines
-        Expected lines without data, by their counters.
-    missing_fraction
-        Their part of the expected lines, in [0, 1].
-    n_readouts
-        Readouts of each kind that came.
-    warnings
-        What a person should know, in plain words.
-    """
-
-    hybrid: ComplexArray
-    sampled: Mask
-    region: Mask
-    lattice: Mask
-    readout_support: Mask
-    reversed_echoes: tuple[bool, ...]
-    calibration: ComplexArray | None
-    noise: NoiseReport
-    gating: GatingReport
-    missing_lines: tuple[Line, ...]
-    missing_fraction: float
-    n_readouts: dict[ReadoutKind, int]
-    warnings: tuple[str, ...]
 
 
 class Acquisition:
@@ -104,27 +43,25 @@ class Acquisition:
 
     Notes
     -----
-    Noise readouts may come at any time, so whitening waits for the end: it is a matrix over coils
-    and commutes with everything that is done to a line before.
+    Whitening and the compression of coils are one matrix over coils, which commutes with everything
+    that is done to a line: they are applied on the way into k-space as soon as they are known, and
+    at the end otherwise.
     """
 
     def __init__(self, plan: EncodingPlan, options: AcquisitionOptions | None = None) -> None:
         self._plan = plan
         self._options = AcquisitionOptions() if options is None else options
-        self._noise = NoiseScan()
+        self._clock = Clock()
+        self._receiver = Receiver(plan, self._options.compression, self._is_after)
         self._batch = ReadoutBatch(plan.encoded_size[2], plan.kept_size[2])
-        self._sorter = Sorter(plan, self._options.gating, self._noise_variances)
+        self._sorter = Sorter(
+            plan, self._options.gating, self._noise_variances, self._receiver.combine
+        )
         self._waveforms: list[tuple[float, float, RealArray]] = []
         self._superior: Vector | None = None
         self._centre = CentreFinder()
-        self._clock = Clock()
         self._calibration = CalibrationScan(plan)
-        self._polarities: dict[int, set[bool]] = {}
-        self._volume: _Volume | None = None
-        self._dwell_times: dict[int, set[float]] = {}
-        self._lengths: dict[int, int] = {}
-        self._kinds: Counter[ReadoutKind] = Counter()
-        self._skipped: Counter[str] = Counter()
+        self._seen = Observations(plan)
 
     def feed(self, readout: Readout) -> None:
         """Take in one readout of any kind; its samples are copied.
@@ -140,7 +77,7 @@ class Acquisition:
             If the scan is no single 3D volume, or its readouts do not fit each other.
         """
         kind = kind_of(readout.flags)
-        self._kinds[kind] += 1
+        self._seen.kinds[kind] += 1
         if self._options.phase_sign < 0:
             readout = replace(readout, samples=readout.samples.conj())
         is_calibration = kind is ReadoutKind.CALIBRATION
@@ -154,7 +91,8 @@ class Acquisition:
             self._sorter.take_navigator(readout, self._clock.time_of(readout))
         elif kind is ReadoutKind.NOISE:
             last = readout.samples.shape[1] - readout.discard_post
-            self._noise.add(readout.samples[:, readout.discard_pre : last], readout.dwell_time)
+            samples = readout.samples[:, readout.discard_pre : last]
+            self._receiver.take_noise(samples, readout.dwell_time, readout.time_stamp)
 
     def feed_respiration(self, time_stamp: float, step: float, values: RealArray) -> None:
         """Take in a piece of the waveform of a belt around the chest; more is breathing in.
@@ -207,92 +145,71 @@ class Acquisition:
             k-space cannot be told.
         """
         self._flush()
+        seen = self._seen
         if self._batch.n_not_finite:
-            self._skipped["samples that are not finite"] = self._batch.n_not_finite
+            seen.skipped["samples that are not finite"] = self._batch.n_not_finite
         kspace, gating = self._sorter.finish()
         if kspace is None:
-            kinds = ", ".join(f"{n} {kind.value}" for kind, n in self._kinds.items())
+            kinds = ", ".join(f"{n} {kind.value}" for kind, n in seen.kinds.items())
             others = f"only: {kinds}" if kinds else "nor any other"
             raise ReconstructionError("acquisition", f"no imaging readout came, {others}")
-        self._refuse_many_skipped()
+        seen.refuse_many_skipped(self._options.max_missing_fraction)
+        whitened = self._whiten(kspace)
+        phases = self._average_repetitions(kspace)
         centre, centre_warnings = self._centre.decide(self._plan, self._options.centre_source)
         # Headers may list more echo times than the sequence measured.
         n_echoes = int(np.flatnonzero(kspace.is_sampled.any(axis=(1, 2))).max()) + 1
         is_sampled = kspace.is_sampled[:n_echoes]
         missing = find_missing(is_sampled, self._plan, centre, self._options.max_missing_fraction)
-        hybrid = kspace.mean()[:n_echoes]
+        hybrid = kspace.mean(1 / np.sqrt(whitened.scales))[:n_echoes]
         for echo, volume in enumerate(hybrid):  # one echo at a time: no second k-space
-            hybrid[echo] = shift_to_centre(volume, centre)
+            moved = shift_to_centre(volume, centre)
+            if moved is not volume:
+                hybrid[echo] = moved
         gating = self._track(hybrid, gating, centre)
-        dwell_times, ratio = self._echo_dwell_times(), self._plan.noise_bandwidth_ratio
-        noise, noise_warnings = whiten(hybrid, self._noise, dwell_times[:n_echoes], ratio)
-        calibration = self._calibration.block(centre)
-        if calibration is not None:
-            whiten(calibration, self._noise, dwell_times[: len(calibration)], ratio)
-        own = self._own_warnings(gating)
         return AcquiredScan(
             hybrid=hybrid,
             sampled=shift_lines_to_centre(is_sampled, centre),
             region=shift_lines_to_centre(missing.region, centre),
             lattice=shift_lines_to_centre(missing.lattice, centre),
             readout_support=self._batch.readout_support,
-            reversed_echoes=tuple(self._polarities.get(e) == {True} for e in range(n_echoes)),
-            calibration=calibration,
-            noise=noise,
+            reversed_echoes=seen.reversed_echoes(n_echoes),
+            calibration=self._calibration_block(centre, whitened.scales),
+            noise=whitened.report,
+            n_coils=self._receiver.n_coils,
+            repetition_phases=phases[:, :n_echoes],
             gating=gating,
             missing_lines=missing.lines,
             missing_fraction=missing.fraction,
-            n_readouts=dict(self._kinds),
+            n_readouts=dict(seen.kinds),
             warnings=(
-                *own,
-                *self._echo_warnings(n_echoes),
-                *noise_warnings,
+                *self._own_warnings(gating),
+                *self._echo_warnings(n_echoes, len(phases)),
+                *whitened.warnings,
                 *centre_warnings,
                 *missing.warnings,
             ),
         )
 
     def _feed_calibration(self, readout: Readout) -> None:
-        address = self._address_of(readout)
+        address = self._seen.address_of(readout)
         if address is not None:
             self._calibration.add(readout, address)
 
     def _feed_imaging(self, readout: Readout) -> None:
-        self._refuse_second_volume(readout)
+        self._seen.refuse_second_volume(readout)
         time = self._clock.time_of(readout)
-        address = self._address_of(readout)
-        if address is None or not self._has_usual_length(readout):
+        address = self._seen.address_of(readout)
+        if address is None or not self._seen.has_usual_length(readout):
             return
         self._centre.see(readout)
         if self._waveforms:
             self._pass_waveforms_on()
         self._sorter.take_head(readout, time)
-        self._polarities.setdefault(address.echo, set()).add(readout.is_reversed)
-        self._dwell_times.setdefault(address.echo, set()).add(readout.dwell_time)
+        self._seen.note(readout)
         if self._batch.is_full:
             self._flush()
         self._batch.put(readout, address, time)
-
-    def _has_usual_length(self, readout: Readout) -> bool:
-        """Tell whether a readout is as long as the first of its echo; count it as left out if not.
-
-        Where a shorter one belongs cannot be told: what its sender lost may be either end.
-        """
-        n = int(readout.samples.shape[1])
-        usual = self._lengths.setdefault(readout.contrast, n)
-        if n != usual:
-            self._skipped[f"{n} samples where others of echo {readout.contrast} have {usual}"] += 1
-        return n == usual
-
-    def _address_of(self, readout: Readout) -> Line | None:
-        """Return where a readout belongs; count it as left out if that is beyond k-space."""
-        address = Line(readout.contrast, readout.encode_step_2, readout.encode_step_1)
-        nz, ny, _ = self._plan.encoded_size
-        if address.echo < self._plan.n_echoes and address.step_2 < nz and address.step_1 < ny:
-            return address
-        reason = f"counters beyond {self._plan.n_echoes} echoes, {nz} partitions, {ny} lines"
-        self._skipped[reason] += 1
-        return None
 
     def _pass_waveforms_on(self) -> None:
         for stamp, step, values in self._waveforms:
@@ -319,50 +236,59 @@ class Acquisition:
         return replace(gating, tracking_factor=factor + options.prospective_tracking)
 
     def _flush(self) -> None:
-        self._sorter.take_lines(self._batch.take())
+        lines = self._batch.take()
+        if not self._receiver.is_fixed and len(lines):
+            self._learn_coils(lines)
+        self._sorter.take_lines(lines)
 
-    def _refuse_second_volume(self, readout: Readout) -> None:
-        volume = _Volume(readout.slice, readout.phase, readout.repetition, readout.set)
-        if self._volume is None:
-            self._volume = volume
-        if volume != self._volume:
-            (name, one, other) = next(
-                (name, one, other)
-                for name, one, other in zip(_Volume._fields, self._volume, volume, strict=True)
-                if one != other
-            )
-            raise ReconstructionError(
-                "acquisition",
-                f"the scan has more than one {name} ({one} and {other}): only one 3D volume with "
-                "its echoes can be reconstructed; send a single 3D slab without repetitions",
-            )
+    def _learn_coils(self, lines: Lines) -> None:
+        dwell, ratio = self._seen.dwell_times(), self._plan.noise_bandwidth_ratio
+        centre = self._centre.stated(self._plan, self._options.centre_source)
+        if self._receiver.see(lines, centre, self._receiver.noise.scales(dwell[:1], ratio)):
+            self._sorter.recombine(self._receiver.combine)
 
-    def _refuse_many_skipped(self) -> None:
-        n_imaging = sum(n for kind, n in self._kinds.items() if kind.is_imaging)
-        n_skipped = self._skipped.total()
-        if n_skipped > self._options.max_missing_fraction * n_imaging:
-            reasons = ", ".join(f"{n} with {reason}" for reason, n in self._skipped.items())
-            raise ReconstructionError(
-                "acquisition",
-                f"{n_skipped} of {n_imaging} imaging readouts cannot be used: {reasons}",
-            )
+    def _whiten(self, kspace: KSpace) -> Whitened:
+        """Combine the coils of k-space if that waited for the end."""
+        whitened, is_new = self._receiver.finish(
+            self._seen.dwell_times(), self._batch.readout_support
+        )
+        if is_new:
+            kspace.recombine(self._receiver.combine)
+        return whitened
+
+    def _average_repetitions(self, kspace: KSpace) -> RealArray:
+        """Make one k-space of all repetitions; return the phase that each had."""
+        if kspace.n_repetitions == 1:
+            return np.zeros((1, self._plan.n_echoes))
+        phases = align_repetitions(kspace, self._seen.reference_repetition)
+        kspace.fold()
+        return phases
+
+    def _calibration_block(self, centre: tuple[int, int], scales: RealArray) -> ComplexArray | None:
+        """Return the calibration scan, of the same coils as k-space."""
+        return self._calibration.block(centre, self._receiver.combine, 1 / np.sqrt(scales))
 
     def _noise_variances(self) -> RealArray | None:
-        return self._noise.variances if self._noise.n_coils else None
+        noise = self._receiver.noise
+        return noise.variances if noise.n_coils else None
 
-    def _echo_dwell_times(self) -> RealArray:
-        """Give the dwell time of each echo [s], 0 where its readouts disagree."""
-        known = (self._dwell_times.get(echo, set()) for echo in range(self._plan.n_echoes))
-        return np.array([next(iter(times)) if len(times) == 1 else 0.0 for times in known])
+    def _is_after(self, stamp: float, time: float) -> bool:
+        """Tell whether a time stamp [s] is later than a time since the first readout [s]."""
+        return self._clock.has_stamps and self._clock.since_start(stamp) > time
 
-    def _echo_warnings(self, n_echoes: int) -> list[str]:
-        if n_echoes == self._plan.n_echoes:
-            return []
-        return [f"Only {n_echoes} of the {self._plan.n_echoes} announced echoes were measured."]
+    def _echo_warnings(self, n_echoes: int, n_repetitions: int) -> list[str]:
+        warnings = []
+        if n_echoes < self._plan.n_echoes:
+            warnings.append(
+                f"Only {n_echoes} of the {self._plan.n_echoes} announced echoes were measured."
+            )
+        if n_repetitions > 1:
+            warnings.append(f"{n_repetitions} repetitions were averaged as complex data.")
+        return warnings
 
     def _own_warnings(self, gating: GatingReport) -> list[str]:
         warnings = [f"{n} readouts: {note}." for note, n in self._batch.notes.items()]
-        warnings += [f"{n} readouts were left out: {why}." for why, n in self._skipped.items()]
+        warnings += [f"{n} readouts were left out: {why}." for why, n in self._seen.skipped.items()]
         sorter = self._sorter
         if gating.method == "ungated":
             # Who switched gating off knows; the report repeats it, but it is no fault.

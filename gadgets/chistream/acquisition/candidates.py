@@ -1,6 +1,7 @@
 """Measurements of lines: what is offered, and a reserve of those that may count later."""
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -128,6 +129,13 @@ class Reserve:
         slot = self._slot(values.shape)
         self._place(slot)[...] = values
         self._held[line, pooled.rank] = (pooled, slot)
+
+    def recombine(self, apply: Callable[[ComplexArray], ComplexArray]) -> None:
+        """Combine the coils of all that is kept; apply turns ``(n, coils, x)`` into others."""
+        for number, block in enumerate(self._blocks):
+            combined = apply(block)
+            self._blocks[number] = own_pages(combined.shape)
+            self._blocks[number][...] = combined
 
     def by_line(self) -> dict[Line, list[tuple[Pooled, ComplexArray]]]:
         """Return what is kept, the best of each line first."""

@@ -33,6 +33,14 @@ class CentreFinder:
             if len(stated) < 2:  # two values already differ
                 stated.add(readout.user[_AXES[axis][2]])
 
+    def stated(self, plan: EncodingPlan, source: CentreSource) -> tuple[int, int]:
+        """Return the centre ``(z, y)`` as far as the first readouts tell, without a judgement."""
+        z, y = (
+            next(iter(values)) if source != "header" and len(values) == 1 else 0
+            for values in self._stated
+        )
+        return z or plan.centre[0], y or plan.centre[1]
+
     def decide(
         self, plan: EncodingPlan, source: CentreSource
     ) -> tuple[tuple[int, int], tuple[str, ...]]:

@@ -1,10 +1,15 @@
 """K-space as it fills: what was accepted, and stand-ins where nothing was."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 
 from chistream.acquisition.candidates import Offer, Pooled, Reserve
 from chistream.acquisition.lines import Line
 from chistream.arrays import ComplexArray, IntArray, Mask, RealArray, Size
+
+Array = TypeVar("Array", ComplexArray, IntArray, Mask, RealArray)
 
 
 class KSpace:
@@ -18,13 +23,15 @@ class KSpace:
     n_echoes, n_coils
         Numbers of echoes and coils.
     size
-        Size ``(z, y, x)``; z and y in the scan's own counters.
+        Size ``(z, y, x)``; z and y in the scan's own counters. A line of an echo beyond makes room
+        for as many echoes again: those of a further repetition.
     keeps_reserve
         Whether what is not the best of its line is kept, until a window is chosen.
     """
 
     def __init__(self, n_echoes: int, n_coils: int, size: Size, *, keeps_reserve: bool) -> None:
         shape = (n_echoes, *size[:2])
+        self.n_echoes = n_echoes
         self._values: ComplexArray = np.zeros((n_echoes, n_coils, *size), np.complex64)
         self._counts: IntArray = np.zeros(shape, np.int32)
         self._is_held: Mask = np.zeros(shape, dtype=bool)
@@ -32,6 +39,11 @@ class KSpace:
         self._moments: RealArray = np.zeros(shape)
         self._best: dict[Line, Pooled] = {}
         self._reserve = Reserve(int(np.prod(shape)) if keeps_reserve else 0)
+
+    @property
+    def n_repetitions(self) -> int:
+        """Number of repetitions of which there is a line."""
+        return len(self._counts) // self.n_echoes
 
     @property
     def is_filled_from_rejected(self) -> Mask:
@@ -47,8 +59,9 @@ class KSpace:
 
     @property
     def n_accepted(self) -> int:
-        """Number of lines that hold something accepted."""
-        return int((self._counts > 0).sum())
+        """Number of lines that hold something accepted, in any repetition."""
+        accepted = (self._counts > 0).reshape(-1, self.n_echoes, *self._counts.shape[1:])
+        return int(accepted.any(axis=0).sum())
 
     @property
     def positions(self) -> RealArray:
@@ -59,6 +72,7 @@ class KSpace:
 
     def weigh(self, line: Line, values: ComplexArray, position: float, weight: float = 1.0) -> None:
         """Average a readout ``(coils, x)``, measured at a position [mm], into its line."""
+        self._make_room(line)
         if not self._counts[line]:
             self._weights[line] = self._moments[line] = 0.0  # a stand-in's
         weighted = values if weight == 1.0 else np.float32(weight) * values
@@ -72,6 +86,7 @@ class KSpace:
 
     def offer(self, line: Line, values: ComplexArray, offer: Offer) -> None:
         """Use a readout ``(coils, x)`` if its line has nothing better; keep the other."""
+        self._make_room(line)
         if self._counts[line]:
             return
         rank = offer.bin_rank if self._reserve.capacity else offer.rank
@@ -100,7 +115,9 @@ class KSpace:
         """
         known = [(pooled, line) for line, pooled in self._best.items()]
         known += [(one, line) for line, kept in self._reserve.by_line().items() for one, _ in kept]
-        chosen = [(p.position, line) for p, line in known if p.is_steady and not line.echo]
+        chosen = [
+            (p.position, line) for p, line in known if p.is_steady and not line.echo % self.n_echoes
+        ]
         n_y = self._counts.shape[2]
         positions = np.array([position for position, _ in chosen])
         return positions, np.array([line.step_2 * n_y + line.step_1 for _, line in chosen], int)
@@ -127,20 +144,89 @@ class KSpace:
             self._hold(line, np.sum([values for _, values in inside], axis=0), _sum_of(inside))
             self._counts[line] = 1
 
-    def mean(self) -> ComplexArray:
+    def recombine(self, apply: Callable[[ComplexArray], ComplexArray]) -> None:
+        """Combine the coils of all that is held to others.
+
+        Parameters
+        ----------
+        apply
+            Turns lines ``(n, coils, x)`` into ``(n, other coils, x)``.
+        """
+        n_echoes, n_coils, nz, ny, nx = self._values.shape
+        n_virtual = apply(np.zeros((1, n_coils, nx), np.complex64)).shape[1]
+        combined = self._values  # as many coils need no second k-space
+        if n_virtual != n_coils:
+            combined = np.zeros((n_echoes, n_virtual, nz, ny, nx), np.complex64)
+        is_sampled = self.is_sampled
+        for echo, z in np.argwhere(is_sampled.any(axis=2)):
+            y = np.flatnonzero(is_sampled[echo, z])
+            lines = apply(self._values[echo, :, z, y])
+            combined[echo, :, z, y] = lines
+        self._values = combined
+        self._reserve.recombine(apply)
+
+    def fold(self) -> None:
+        """Add further repetitions to the first, without stand-ins where one has something better.
+
+        Repetitions of one echo must have one phase, see `align_repetitions`.
+        """
+        n = self.n_echoes
+        accepted = self._counts > 0
+        by_echo = accepted.reshape(-1, n, *accepted.shape[1:]).any(axis=0)
+        used = np.where(np.tile(by_echo, (len(accepted) // n, 1, 1)), accepted, self._is_held)
+        for i, is_used in enumerate(used):
+            self._values[i] *= is_used[None, :, :, None]
+            self._weights[i] *= is_used
+            self._moments[i] = np.where(is_used, self._moments[i], 0.0)
+            if i >= n:
+                self._values[i % n] += self._values[i]
+                self._weights[i % n] += self._weights[i]
+                self._moments[i % n] += self._moments[i]
+                self._counts[i % n] += self._counts[i]
+                self._is_held[i % n] |= self._is_held[i]
+        self._values, self._is_held = self._values[:n], self._is_held[:n]
+        self._weights, self._moments = self._weights[:n], self._moments[:n]
+        self._counts = self._counts[:n]
+
+    def sums(self) -> tuple[ComplexArray, RealArray]:
+        """Return weighted sums ``(echoes, coils, z, y, x)`` and their weights ``(echoes, z, y)``.
+
+        Not copied. Echoes of further repetitions follow those of the first.
+        """
+        return self._values, self._weights
+
+    def mean(self, factors: RealArray | None = None) -> ComplexArray:
         """Turn sums into means, in place.
+
+        Parameters
+        ----------
+        factors
+            What to multiply each echo with ``(echoes,)``, besides.
 
         Returns
         -------
         ComplexArray
             K-space ``(echoes, coils, z, y, x)`` complex64; the weights are 1 from here on.
         """
-        for echo, z, y in np.argwhere((self._weights > 0) & (self._weights != 1.0)):
-            self._values[echo, :, z, y] *= np.float32(1 / self._weights[echo, z, y])
-        self._moments /= np.where(self._weights > 0, self._weights, 1.0)
+        safe = np.where(self._weights > 0, self._weights, 1.0)
+        wanted = np.ones(self.n_echoes) if factors is None else factors
+        for echo, factors_of_lines in enumerate(wanted[:, None, None] / safe):
+            if (factors_of_lines != 1).any():
+                self._values[echo] *= factors_of_lines.astype(np.float32)[None, :, :, None]
+        self._moments /= safe
         self._weights = (self._weights > 0).astype(float)
         np.minimum(self._counts, 1, out=self._counts)
         return self._values
+
+    def _make_room(self, line: Line) -> None:
+        """Add the echoes of a further repetition."""
+        n_more = line.echo // self.n_echoes * self.n_echoes + self.n_echoes - len(self._counts)
+        if n_more > 0:
+            self._values = _longer(self._values, n_more)
+            self._counts = _longer(self._counts, n_more)
+            self._is_held = _longer(self._is_held, n_more)
+            self._weights = _longer(self._weights, n_more)
+            self._moments = _longer(self._moments, n_more)
 
     def _samples(self, line: Line) -> ComplexArray:
         samples: ComplexArray = self._values[line.echo, :, line.step_2, line.step_1]
@@ -168,3 +254,10 @@ def _sum_of(pooled: list[tuple[Pooled, ComplexArray]]) -> Pooled:
     n = sum(one.n for one, _ in pooled)
     total = sum(one.total for one, _ in pooled)
     return Pooled(pooled[0][0].rank, is_steady=True, n=n, total=total)
+
+
+def _longer(array: Array, n_more: int) -> Array:
+    """Append zeros to the first axis; those that nobody writes to take no memory."""
+    longer = np.zeros((len(array) + n_more, *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer

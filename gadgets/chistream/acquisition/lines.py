@@ -15,7 +15,10 @@ from chistream.errors import ReconstructionError
 
 
 class Line(NamedTuple):
-    """Address of a readout in k-space, in the scan's own counters."""
+    """Address of a readout in k-space, in the scan's own counters.
+
+    Echoes of a further repetition count on from those of the one before.
+    """
 
     echo: int
     step_2: int

@@ -1,5 +1,6 @@
 """Noise of the receivers: its covariance from noise readouts, and its removal."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,13 @@ class NoiseReport:
     Parameters
     ----------
     measured
-        Whether k-space was whitened with a noise scan. If not, its unit is arbitrary.
+        Whether k-space was whitened with a noise scan.
+    estimated
+        Whether it was whitened with what the edges of k-space say of the noise. If it was neither
+        measured nor estimated, the unit of k-space is arbitrary.
     covariance
-        Covariance ``(coils, coils)`` of the noise of one imaging sample before whitening, from
-        the noise scan and scaled to the first echo's dwell time; empty ``(0, 0)`` if not measured.
+        Covariance ``(coils, coils)`` of the noise of one imaging sample before whitening, of the
+        first echo; empty ``(0, 0)`` if it is not known.
     n_samples
         Noise samples of each coil.
     rank
@@ -34,107 +38,116 @@ class NoiseReport:
     n_samples: int
     rank: int
     reason: str
+    estimated: bool = False
 
 
 class NoiseScan:
-    """Noise readouts, summed up as they come; holds one matrix.
+    """Noise readouts, summed up as they come; holds one matrix for each time stamp.
 
     The mean is not subtracted: the receiver's offset is part of what disturbs an image.
     """
 
     def __init__(self) -> None:
-        self._sum: ComplexArray = np.zeros((0, 0), np.complex128)
-        self.n_samples = 0
+        self._sums: dict[float, ComplexArray] = {}
+        self._counts: dict[float, int] = {}
+        self._n_coils = 0
         self.n_skipped = 0
+        self.n_late = 0
         self.dwell_time = 0.0
 
-    def add(self, samples: ComplexArray, dwell_time: float) -> None:
-        """Add one noise readout ``(coils, samples)`` with its dwell time [s].
+    def add(self, samples: ComplexArray, dwell_time: float, time_stamp: float = 0.0) -> None:
+        """Add one noise readout ``(coils, samples)`` with its dwell time and time stamp [s].
 
         Readouts that are empty or not finite, or that differ in coils or dwell time from the
         first one, are counted as skipped.
         """
-        if not self.n_samples and samples.size:
-            self._sum = np.zeros((len(samples), len(samples)), np.complex128)
-            self.dwell_time = dwell_time
-        fits = samples.size and len(samples) == len(self._sum) and dwell_time == self.dwell_time
+        if not self._sums and samples.size:
+            self._n_coils, self.dwell_time = len(samples), dwell_time
+        fits = samples.size and len(samples) == self._n_coils and dwell_time == self.dwell_time
         if not fits or not np.isfinite(samples).all():
             self.n_skipped += 1
             return
         wide = samples.astype(np.complex128)
-        self._sum += wide @ wide.conj().T
-        self.n_samples += samples.shape[1]
+        self._sums[time_stamp] = self._sums.get(time_stamp, 0) + wide @ wide.conj().T
+        self._counts[time_stamp] = self._counts.get(time_stamp, 0) + samples.shape[1]
+
+    def leave_out(self, is_late: Callable[[float], bool]) -> None:
+        """Leave out what was taken late, by its time stamp [s], unless that is all there is."""
+        late = [stamp for stamp in self._sums if is_late(stamp)]
+        if len(late) < len(self._sums):
+            for stamp in late:
+                self.n_late += self._counts.pop(stamp)
+                del self._sums[stamp]
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of each coil."""
+        return sum(self._counts.values())
 
     @property
     def n_coils(self) -> int:
         """Number of coils, 0 without a noise readout."""
-        return len(self._sum) if self.n_samples else 0
+        return self._n_coils if self._sums else 0
 
     @property
     def covariance(self) -> ComplexArray:
         """Covariance ``(coils, coils)`` of the noise readouts' own samples, float64."""
-        return self._sum / max(self.n_samples, 1)
+        total = np.zeros((self.n_coils, self.n_coils), np.complex128)
+        for stamp in sorted(self._sums):  # in whatever order they came
+            total += self._sums[stamp]
+        return total / max(self.n_samples, 1)
 
     @property
     def variances(self) -> RealArray:
         """Noise variance of each coil ``(coils,)``."""
         return np.real(np.diagonal(self.covariance))
 
+    def why_unusable(self, n_coils: int) -> str:
+        """Say why an image of so many coils cannot be whitened; nothing if it can."""
+        if not self.n_coils:
+            return "the scan has no noise readouts"
+        if self.n_coils != n_coils:
+            return f"the noise scan has {self.n_coils} coils, the image {n_coils}"
+        if self.n_samples < n_coils:
+            return f"the noise scan has {self.n_samples} samples for {n_coils} coils"
+        return "" if self.variances.any() else "the noise scan holds only zeros"
 
-def whiten(
-    hybrid: ComplexArray, scan: NoiseScan, dwell_times: RealArray, bandwidth_ratio: float
-) -> tuple[NoiseReport, tuple[str, ...]]:
-    """Whiten k-space in place.
+    def knows_dwell(self, dwell_times: RealArray) -> bool:
+        """Tell whether the dwell times of noise and of all echoes ``(echoes,)`` are known."""
+        return self.dwell_time > 0 and bool((dwell_times > 0).all())
 
-    Parameters
-    ----------
-    hybrid
-        ``(echoes, coils, z, y, x)`` complex64; untouched if the noise was not measured.
-    scan
-        The noise readouts.
-    dwell_times
-        Dwell time of each echo ``(echoes,)`` [s]; 0 if unknown.
-    bandwidth_ratio
-        See `covariance_scale`.
+    def scales(self, dwell_times: RealArray, bandwidth_ratio: float) -> RealArray:
+        """Compute how much more noise a sample of each echo has ``(echoes,)``.
 
-    Returns
-    -------
-    report : NoiseReport
-        What is known about the noise.
-    warnings : tuple[str, ...]
-        What a person should know.
-    """
-    n_coils = hybrid.shape[1]
-    reason = _why_unusable(scan, n_coils)
-    if reason:
-        report = NoiseReport(
-            measured=False,
-            covariance=np.zeros((0, 0), np.complex128),
-            n_samples=0,
-            rank=0,
-            reason=reason,
+        Parameters
+        ----------
+        dwell_times
+            Dwell time of each echo ``(echoes,)`` [s]; 0 if unknown: then all are taken as equal.
+        bandwidth_ratio
+            See `covariance_scale`.
+        """
+        if not self.knows_dwell(dwell_times):
+            return np.full(len(dwell_times), covariance_scale(1.0, 1.0, bandwidth_ratio))
+        return np.array(
+            [covariance_scale(self.dwell_time, float(d), bandwidth_ratio) for d in dwell_times]
         )
-        return report, (f"The noise was not whitened: {reason}.",)
-    whitening, rank = whitening_matrix(scan.covariance)
-    knows_dwell = scan.dwell_time > 0 and bool((dwell_times > 0).all())
-    noise_dwell = scan.dwell_time if knows_dwell else 1.0
-    scales = [
-        covariance_scale(noise_dwell, float(dwell) if knows_dwell else 1.0, bandwidth_ratio)
-        for dwell in dwell_times
-    ]
-    for volume, scale in zip(hybrid, scales, strict=True):
-        matrix = (whitening / np.sqrt(scale)).astype(np.complex64)
-        for z in range(volume.shape[1]):  # one partition at a time: no second k-space
-            flat = volume[:, z].reshape(n_coils, -1)
-            volume[:, z] = (matrix @ flat).reshape(volume[:, z].shape)
-    report = NoiseReport(
-        measured=True,
-        covariance=scan.covariance * scales[0],
-        n_samples=scan.n_samples,
-        rank=rank,
-        reason="",
-    )
-    return report, tuple(_noise_warnings(scan, n_coils - rank, knows_dwell))
+
+    def warnings(self, n_removed: int, *, knows_dwell: bool) -> list[str]:
+        """Say what a person should know who uses the noise for whitening."""
+        warnings = []
+        if n_removed:
+            dead = ", ".join(map(str, np.flatnonzero(self.variances == 0))) or "none"
+            warnings.append(
+                f"{n_removed} of {self.n_coils} coils have no noise of their own (without any: "
+                f"{dead}) and were left out."
+            )
+        if not knows_dwell:
+            warnings.append("Dwell times are unknown: noise and image are taken to have the same.")
+        if self.n_skipped:
+            warnings.append(f"{self.n_skipped} noise readouts do not fit the others: left out.")
+        if self.n_late:
+            warnings.append(f"{self.n_late} samples of noise came after the image: left out.")
+        return warnings
 
 
 def covariance_scale(noise_dwell: float, image_dwell: float, bandwidth_ratio: float) -> float:
@@ -212,30 +225,3 @@ def whitening_matrix(covariance: ComplexArray) -> tuple[ComplexArray, int]:
     inverse_root = np.where(used, 1 / np.sqrt(np.where(used, eigenvalues, 1.0)), 0.0)
     whitening: ComplexArray = (vectors * inverse_root) @ vectors.conj().T / deviation
     return whitening, int(used.sum())
-
-
-def _why_unusable(scan: NoiseScan, n_coils: int) -> str:
-    if not scan.n_coils:
-        return "the scan has no noise readouts"
-    if scan.n_coils != n_coils:
-        return f"the noise scan has {scan.n_coils} coils, the image {n_coils}"
-    if scan.n_samples < n_coils:
-        return f"the noise scan has {scan.n_samples} samples for {n_coils} coils"
-    if not scan.variances.any():
-        return "the noise scan holds only zeros"
-    return ""
-
-
-def _noise_warnings(scan: NoiseScan, n_removed: int, knows_dwell: bool) -> list[str]:
-    warnings = []
-    if n_removed:
-        dead = ", ".join(map(str, np.flatnonzero(scan.variances == 0))) or "none"
-        warnings.append(
-            f"{n_removed} of {scan.n_coils} coils have no noise of their own (without any: {dead}) "
-            "and were left out."
-        )
-    if not knows_dwell:
-        warnings.append("Dwell times are unknown: noise and image are taken to have the same.")
-    if scan.n_skipped:
-        warnings.append(f"{scan.n_skipped} noise readouts do not fit the others: left out.")
-    return warnings

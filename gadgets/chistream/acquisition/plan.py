@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from chistream.acquisition.compression import CompressionOptions
 from chistream.acquisition.gating_options import GatingOptions
 from chistream.arrays import Size, Vector
 
@@ -118,6 +119,8 @@ class AcquisitionOptions:
         Largest part of the expected lines that may be missing, in [0, 1]; they are zero-filled.
     gating
         How breathing is measured, and what follows from it.
+    compression
+        How many virtual coils k-space holds.
 
     Raises
     ------
@@ -129,6 +132,7 @@ class AcquisitionOptions:
     centre_source: CentreSource = "auto"
     max_missing_fraction: float = 0.1
     gating: GatingOptions = field(default_factory=GatingOptions)
+    compression: CompressionOptions = field(default_factory=CompressionOptions)
 
     def __post_init__(self) -> None:
         if self.phase_sign not in {-1, 1}:

@@ -18,7 +18,7 @@ from chistream.acquisition.readouts import Readout
 from chistream.acquisition.runs import Run, RunLog
 from chistream.acquisition.tracking import CentralLines
 from chistream.acquisition.windows import best_bins, smallest_window
-from chistream.arrays import RealArray
+from chistream.arrays import ComplexArray, RealArray
 
 _LEARNT_FROM = 80
 """Navigators that end-expiration is learnt from: two a heartbeat, some ten breaths."""
@@ -56,6 +56,8 @@ class Sorter:
         How to gate.
     noise_variances
         Gives the noise of each coil ``(coils,)`` when end-expiration is learnt, or None.
+    combine
+        Makes of lines ``(n, coils, x)`` what k-space is to hold of them.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Sorter:
         plan: EncodingPlan,
         options: GatingOptions,
         noise_variances: Callable[[], RealArray | None],
+        combine: Callable[[ComplexArray], ComplexArray],
     ) -> None:
         self._plan, self._options = plan, options
+        self._combine = combine
         self._noise_variances = noise_variances
         self._log = RunLog()
         bandwidth = BANDWIDTH * options.window
@@ -139,6 +143,11 @@ class Sorter:
             self._release(self._track)
         elif self._n_seen >= self._n_lines or self._n_positions > _LEARNT_FROM + 1:
             self._end_learning()
+
+    def recombine(self, combine: Callable[[ComplexArray], ComplexArray]) -> None:
+        """Combine the coils of all that is in k-space; what is held has not been combined yet."""
+        if self._kspace is not None:
+            self._kspace.recombine(combine)
 
     def progress(self) -> GatingReport:
         """Sum up what gating did so far; k-space stays as it is."""
@@ -274,18 +283,19 @@ class Sorter:
             self._put(ready.pop(), beats, times)
 
     def _put(self, lines: Lines, beats: Heartbeats, times: RealArray) -> None:
-        kspace = self._room_for(lines)
+        kspace, combined = self._room_for(lines)
         index, is_steady = heartbeat_of(lines.times, times), beats.is_steady
         for i, (beat, line) in enumerate(zip(index, lines.addresses, strict=True)):
             self.n_without_navigator += beat < 0
-            when, values = float(lines.times[i]), lines.values[i]
+            when, values = float(lines.times[i]), combined[i]
             if beat < 0:
                 kspace.offer(line, values, Offer(np.inf, when, np.nan, is_steady=False))
                 continue
             position = float(beats.displacement[beat])
             steady = bool(is_steady[beat])
             if steady and self._options.tracking == "estimate":
-                self.central.see(line, when, position, values)
+                first = line._replace(echo=line.echo % self._plan.n_echoes)
+                self.central.see(first, when, position, lines.values[i])
             weight = self._weight(beats, int(beat))
             if weight:
                 kspace.weigh(line, values, position, weight)
@@ -334,13 +344,14 @@ class Sorter:
     def _put_all(self) -> None:
         while self._held:
             lines = self._held.pop()
-            kspace = self._room_for(lines)
-            for address, values in zip(lines.addresses, lines.values, strict=True):
+            kspace, combined = self._room_for(lines)
+            for address, values in zip(lines.addresses, combined, strict=True):
                 kspace.weigh(address, values, 0.0)
 
-    def _room_for(self, lines: Lines) -> KSpace:
+    def _room_for(self, lines: Lines) -> tuple[KSpace, ComplexArray]:
+        combined = self._combine(lines.values)
         if self._kspace is None:
-            _, n_coils, nx = lines.values.shape
+            _, n_coils, nx = combined.shape
             nz, ny, _ = self._plan.encoded_size
             self._kspace = KSpace(
                 self._plan.n_echoes,
@@ -348,4 +359,4 @@ class Sorter:
                 (nz, ny, nx),
                 keeps_reserve=self._is_gated and self._options.chooses_window,
             )
-        return self._kspace
+        return self._kspace, combined
