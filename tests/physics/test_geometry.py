@@ -82,3 +82,33 @@ def test_axes_that_are_no_axes_are_refused(change: dict[str, Vector]) -> None:
 def test_a_volume_of_nothing_is_refused(shape: Size, voxel_size: Vector) -> None:
     with pytest.raises(ValueError, match="must be > 0"):
         Geometry(shape, voxel_size)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 8), (5, 7, 9), (4, 7, 10)])
+@pytest.mark.parametrize("wanted", [(2.5, 1.0, 1.0), (1.7, 1.3, 0.9), (6.0, 3.0, 2.0)])
+def test_interpolation_keeps_field_of_view_place_and_directions(
+    shape: Size, wanted: Vector
+) -> None:
+    coarse = oblique(shape)
+    fine = coarse.interpolated(wanted)
+    sides = np.multiply(coarse.shape, coarse.voxel_size)
+    np.testing.assert_allclose(np.multiply(fine.shape, fine.voxel_size), sides)
+    np.testing.assert_array_less(np.abs(sides / wanted - fine.shape), 0.5 + 1e-9)
+    assert (fine.position, fine.axes) == (coarse.position, coarse.axes)
+
+
+def test_voxels_of_their_own_size_change_nothing() -> None:
+    assert oblique((4, 7, 10)).interpolated((5.0, 3.0, 2.0)) == oblique((4, 7, 10))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ((0.0, 1.0, 1.0), "must be positive"),
+        ((1.0, float("nan"), 1.0), "must be positive"),
+        ((0.01, 0.01, 0.01), "are too many"),
+    ],
+)
+def test_voxels_that_cannot_be_are_refused(wanted: Vector, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        oblique((4, 6, 8)).interpolated(wanted)

@@ -1,10 +1,13 @@
 """Where a volume lies in the patient, and how B0 lies in the volume."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from chistream.arrays import RealArray, Size, Vector
+
+_MOST_VOXELS = 2**28
+"""Of an interpolated volume: 2 GB for one complex image."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,42 @@ class Geometry:
     def affine_ras(self) -> RealArray:
         """The same matrix to (R, A, S, 1) [mm], as NIfTI wants it."""
         return np.diag([-1.0, -1.0, 1.0, 1.0]) @ self.affine_lps
+
+    def interpolated(self, voxel_size: Vector) -> "Geometry":
+        """Cut the same field of view into voxels of another size.
+
+        Parameters
+        ----------
+        voxel_size
+            Voxel edge lengths wanted ``(z, y, x)`` [mm], > 0.
+
+        Returns
+        -------
+        Geometry
+            The grid whose voxels come nearest: their number is a whole one and the field of view
+            stays, so that edges differ from the ones wanted by at most half a voxel over the
+            field of view. The position stays: zeros around k-space keep the voxel ``n // 2``
+            where it is, whether sizes are odd or even.
+
+        Raises
+        ------
+        ValueError
+            If a voxel size is not positive and finite, or there would be more than 2^28 voxels.
+
+        Examples
+        --------
+        >>> coarse = Geometry((20, 72, 96), (5.0, 3.3, 3.3))
+        >>> coarse.interpolated((2.0, 2.0, 2.0)).shape
+        (50, 119, 158)
+        """
+        if not all(edge > 0 and np.isfinite(edge) for edge in voxel_size):
+            raise ValueError(f"voxel_size must be positive, got {voxel_size} mm")
+        sides = [n * edge for n, edge in zip(self.shape, self.voxel_size, strict=True)]
+        sizes = [side / edge for side, edge in zip(sides, voxel_size, strict=True)]
+        if np.prod(sizes) > _MOST_VOXELS:
+            raise ValueError(f"voxels of {voxel_size} mm are too many: {np.prod(sizes):.0f}")
+        z, y, x = (max(1, round(n)) for n in sizes)
+        return replace(self, shape=(z, y, x), voxel_size=(sides[0] / z, sides[1] / y, sides[2] / x))
 
     def slice_position(self, index: int) -> Vector:
         """Patient position (L, P, S) [mm] of the in-plane origin of one slice."""
