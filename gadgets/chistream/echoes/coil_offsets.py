@@ -76,8 +76,9 @@ def estimate_offset_maps(
     -------
     ComplexArray
         Sensitivities ``(coils, z, y, x)`` complex64 of root-sum-of-squares 1, zero where
-        there is no signal at all, for `combine_coils`: magnitudes are those of the coil images, locally averaged. The combined
-        phase of an echo is 2 pi f TE: an offset common to all coils is removed as well.
+        there is no signal at all, for `combine_coils`: magnitudes are those of the coil images,
+        locally averaged. The combined phase of an echo is 2 pi f TE: an offset common to all
+        coils is removed as well.
 
     Raises
     ------
