@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from chistream.arrays import Mask, RealArray
+from chistream.physics.backend import converted, namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,24 @@ class LocalField:
     n_iterations: int
     residual: float
     converged: bool
+
+
+def only_inside(volume: RealArray, mask: Mask) -> RealArray:
+    """Set a volume to zero outside a mask, whatever it holds there, in single precision.
+
+    Parameters
+    ----------
+    volume
+        Any quantity ``(z, y, x)``, of any array library.
+    mask
+        Voxels to keep ``(z, y, x)``.
+
+    Returns
+    -------
+    RealArray
+        The volume ``(z, y, x)``, float32.
+    """
+    xp = namespace(volume, mask)
+    single = converted(volume, "float32")
+    kept: RealArray = xp.where(mask, single, xp.zeros_like(single))
+    return kept
