@@ -107,7 +107,10 @@ def test_shapes_and_strength_are_checked() -> None:
     full = np.ones(SHAPE[:2], bool)
     with pytest.raises(ValueError, match="do not fit hybrid"):
         fill_grappa(hybrid, full[None], full, full[:5], hybrid)
-    with pytest.raises(ValueError, match="block"):
-        fill_grappa(hybrid, full[None], full, full, hybrid[:, :1])
+    some = lattice(SHAPE[:2], (1, 2))
+    with pytest.raises(ValueError, match="the block that weights were learnt from"):
+        fill_grappa(hybrid, full[None], full, some, hybrid[:, :1])
+    with pytest.raises(ValueError, match="must be \\(echoes, coils, kz, ky, x\\)"):
+        fill_grappa(hybrid, full[None], full, full, hybrid[0])
     with pytest.raises(ValueError, match="strength"):
         fill_grappa(hybrid, full[None], full, full, hybrid, strength=0)
