@@ -119,6 +119,12 @@ def test_echoes_at_unequal_distances_tell_it_too() -> None:
     np.testing.assert_allclose(found, echoes, atol=5e-3)
 
 
+def field_at(place: RealArray) -> RealArray:
+    """A frequency that is periodic over the field of view [Hz]."""
+    field: RealArray = 100 * np.cos(2 * np.pi * place) + 60
+    return field
+
+
 def test_the_displacement_of_a_steep_field_is_no_offset() -> None:
     """What lies off resonance is seen at x - f / b; in reversed echoes at x + f / b."""
     shape, bandwidth = (4, 20, 64), 2000.0
@@ -126,11 +132,11 @@ def test_the_displacement_of_a_steep_field_is_no_offset() -> None:
     envelope = np.exp(-0.5 * (np.arange(shape[1])[:, None] / 30) ** 2)
     echoes = np.empty((N_ECHOES, *shape), np.complex64)
     for echo, (time, backwards) in enumerate(zip(TE, BIPOLAR, strict=True)):
-        seen = x.astype(float)
-        for _ in range(20):  # the point r that is seen at x
-            field = 100 * np.cos(2 * np.pi * seen / shape[2]) + 60
-            seen = x + (-1 if backwards else 1) * field / bandwidth
-        turned = np.exp(2j * np.pi * (time * field + seen / shape[2]))
+        point = x.astype(float)
+        for _ in range(20):  # the point that is seen at x
+            point = x + (-1 if backwards else 1) * field_at(point / shape[2]) / bandwidth
+        turns = time * field_at(point / shape[2]) + point / shape[2]
+        turned = np.exp(2j * np.pi * turns)
         echoes[echo] = envelope * turned
     _, plain = correct_polarity(echoes, TE, BIPOLAR)
     _, undone = correct_polarity(echoes, TE, BIPOLAR, bandwidth=bandwidth)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.echoes.phantoms import body, complex_noise, grid
 
-from chistream.arrays import ComplexArray, Size
+from chistream.arrays import ComplexArray, RealArray, Size
 from chistream.echoes.bipolar import PolarityOffset
 from chistream.echoes.eddy_currents import correct_eddy_currents
 
@@ -19,11 +19,10 @@ def train() -> ComplexArray:
     return (echoes + 0.01 * complex_noise((len(TE), *SHAPE), 3)).astype(np.complex64)
 
 
-def orthogonal(
-    phases: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def orthogonal(phases: RealArray) -> RealArray:
     known = np.linalg.qr(np.column_stack([np.ones(len(TE)), TE]))[0]
-    return phases - known @ (known.T @ phases)
+    rest: RealArray = phases - known @ (known.T @ phases)
+    return rest
 
 
 def test_linear_phases_of_single_echoes_are_removed() -> None:
