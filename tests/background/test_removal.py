@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from scipy import ndimage
+from tests.kinds import OTHER_KINDS, as_kind, assert_kind
 
 from chistream.arrays import Mask, RealArray, Size, Vector
 from chistream.background.boundary import remove_background_lbv
@@ -180,6 +181,7 @@ def test_pdf_is_the_weighted_ridge_regression_on_outside_sources() -> None:
         b0_direction=TILTED,
         weights=weights,
         source_width=width,
+        model_error=0.0,
         margin=(2.0, 1.0, 1.0),
         tolerance=1e-6,
     )
@@ -232,4 +234,55 @@ def test_sources_without_a_width_are_refused() -> None:
     with pytest.raises(ValueError, match=r"source_width must be positive, got 0\.0 ppm"):
         remove_background_pdf(
             np.zeros((4, 4, 4)), np.ones((4, 4, 4), dtype=bool), (1.0, 1.0, 1.0), source_width=0.0
+        )
+
+
+def test_the_model_error_adds_to_the_noise() -> None:
+    organ = Organ((11, 12, 13), (2.0, 1.5, 1.0))
+    rng = np.random.default_rng(6)
+    field, noise = rng.standard_normal(organ.shape), rng.uniform(0.01, 0.05, organ.shape)
+    both = np.hypot(noise, 0.03)
+    first, second = (
+        remove_background_pdf(
+            field,
+            organ.mask,
+            organ.voxel_size,
+            b0_direction=TILTED,
+            weights=1 / sd,
+            model_error=error,
+            max_iterations=1000,
+            tolerance=1e-6,
+            margin=(6.0, 6.0, 6.0),
+        )
+        for sd, error in ((noise, 0.03), (both, 0.0))
+    )
+    np.testing.assert_allclose(first.local_field, second.local_field, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_any_array_library_gives_the_same_projection(kind: str) -> None:
+    organ = Organ((11, 12, 13), (2.0, 1.5, 1.0))
+    field = organ.dipole((0.0, 0.0, 14.0), TILTED)
+    field /= np.ptp(field[organ.mask])
+    weights = np.full(organ.shape, 50.0)
+    expected = remove_background_pdf(field, organ.mask, organ.voxel_size, weights=weights)
+    found = remove_background_pdf(
+        as_kind(kind, field),
+        as_kind(kind, organ.mask),
+        organ.voxel_size,
+        weights=as_kind(kind, weights),
+    )
+    assert_kind(kind, found.local_field)
+    # Rounding differs, and conjugate gradients end within their tolerance of the same answer.
+    np.testing.assert_allclose(np.asarray(found.local_field), expected.local_field, atol=2e-3)
+
+
+@pytest.mark.parametrize("error", [-0.1, 0.0])
+def test_data_without_any_error_are_refused(error: float) -> None:
+    with pytest.raises(ValueError, match="model_error must be positive, or zero where there are"):
+        remove_background_pdf(
+            np.zeros((4, 4, 4)),
+            np.ones((4, 4, 4), dtype=bool),
+            (1.0, 1.0, 1.0),
+            model_error=error,
         )
