@@ -82,8 +82,8 @@ def grappa_noise(
         variance[..., x] = (through + n_beside * _power(maps)).reshape(nz, ny)
     power = _power(csm)
     scale = power * np.float32(np.sqrt(sampled.size))
-    noise: RealArray = np.zeros_like(variance)
-    return np.divide(np.sqrt(variance), scale, out=noise, where=power > 0)
+    noise: RealArray = np.where(power > 0, np.sqrt(variance) / np.where(power > 0, scale, 1), 0)
+    return noise
 
 
 def sense_noise(csm: ComplexArray, lattice: Mask, *, strength: float = 2e-4) -> RealArray:
