@@ -113,12 +113,13 @@ def _check_lines(case: Case) -> None:
 
 
 def _check_heartbeat(case: Case) -> None:
-    busy = case.views_per_beat * case.TR + case.n_navigators * case.navigator_duration
+    views = case.views_per_beat + case.self_navigation
+    busy = views * case.TR + case.n_navigators * case.navigator_duration
     shortest = case.rr_interval * (1 - 3 * case.rr_jitter)
     if case.trigger_delay + busy > shortest:
         raise ValueError(
             f"trigger_delay {case.trigger_delay} s and {busy:.3f} s of navigators and "
-            f"{case.views_per_beat} views do not fit into a short heartbeat of {shortest:.3f} s"
+            f"{views} views do not fit into a short heartbeat of {shortest:.3f} s"
         )
 
 

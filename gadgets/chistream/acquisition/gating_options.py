@@ -11,7 +11,7 @@ Estimator: TypeAlias = Literal["template", "correlation", "edge"]
 Scheme: TypeAlias = Literal["none", "window", "drift", "smallest", "two_bin", "soft"]
 Tracking: TypeAlias = Literal["off", "fixed", "estimate"]
 
-_SOURCES = {"auto", "profile", "respiration"}
+_SOURCES = {"auto", "profile", "respiration", "self"}
 _FIELD = re.compile(r"(user_int|user_float|idx_user)\[([0-7])\]|flag\[([1-9]|[1-5]\d|6[0-4])\]")
 
 
@@ -29,8 +29,9 @@ class GatingOptions:
         weighted by their distance from end-expiration.
     source
         Where positions come from: ``profile`` (navigator readouts), ``respiration`` (the belt's
-        waveform), a number in the heads of readouts (``user_int[0]``, ``user_float[0]``,
-        ``idx_user[0]``, ``flag[57]``), or ``auto``: profiles if there are any, else the belt.
+        waveform), ``self`` (a line of k-space that is measured again in every heartbeat), a number
+        in the heads of readouts (``user_int[0]``, ``user_float[0]``, ``idx_user[0]``,
+        ``flag[57]``), or ``auto``: profiles if there are any, else the belt, else such lines.
     accepts
         Where the scanner's own verdict is, which then stands in place of a window: a number in the
         heads that is not 0 where it accepted, or ``none``.

@@ -16,6 +16,7 @@ from chistream.acquisition.plan import EncodingPlan
 from chistream.acquisition.positions import BeltTrack, NavigatorTrack, ReportedTrack, Track
 from chistream.acquisition.readouts import Readout
 from chistream.acquisition.runs import Run, RunLog
+from chistream.acquisition.self_navigation import SelfTrack
 from chistream.acquisition.tracking import CentralLines
 from chistream.acquisition.windows import best_bins, smallest_window
 from chistream.arrays import ComplexArray, RealArray
@@ -75,6 +76,7 @@ class Sorter:
         self._navigators = NavigatorTrack(options.column, bandwidth, options.estimator)
         self._belt = BeltTrack(self._log, bandwidth)
         self._reported = ReportedTrack(self._log, options.unit, bandwidth)
+        self._self = SelfTrack(bandwidth)
         self._judge = Judge(options, self._log)
         self._read_position = field_reader(options.source)
         self._read_verdict = field_reader(options.accepts)
@@ -139,6 +141,8 @@ class Sorter:
             return
         self._line_times.append(lines.times)
         self._n_seen += len(lines)
+        if self._navigates_itself:
+            self._self.add(lines)
         if self._track is not None:
             self._release(self._track)
         elif self._n_seen >= self._n_lines or self._n_positions > _LEARNT_FROM + 1:
@@ -203,6 +207,15 @@ class Sorter:
         accepted = 0 if self._kspace is None else self._kspace.n_accepted
         return min(1.0, accepted / expected)
 
+    @property
+    def _navigates_itself(self) -> bool:
+        """Whether positions come, or may come, from the lines themselves."""
+        if self._track is not None:
+            return self._track is self._self
+        has_other = len(self._navigators) or len(self._belt)
+        source = self._options.source
+        return source == "self" or (source == "auto" and not has_other)
+
     def _wanted_track(self) -> Track | None:
         """Tell where positions come from, as far as there are any."""
         source = self._options.source
@@ -212,6 +225,8 @@ class Sorter:
             return self._navigators
         if source in {"auto", "respiration"} and len(self._belt):
             return self._belt
+        if source in {"auto", "self"} and len(self._self):
+            return self._self
         return self._reported if self._options.accepts != "none" else None
 
     def _why_ungated(self) -> str:
@@ -223,6 +238,10 @@ class Sorter:
             return "the scan has no usable respiratory waveform"
         if len(self._navigators):
             return "no navigator readout could be used"
+        if len(self._self):
+            return "the repeated lines of k-space show no breathing"
+        if self._options.source == "self":
+            return "no line of k-space is measured again in every heartbeat"
         return "the scan has no navigator readouts"
 
     def _notice(self, times: list[float] | RealArray) -> bool:
@@ -235,7 +254,10 @@ class Sorter:
 
     def _end_learning(self) -> None:
         track = self._wanted_track()
-        may_come = self._options.source == "respiration"  # waveforms may follow all readouts
+        # Waveforms may follow all readouts; lines out of order may yet turn out to be repeated.
+        may_come = self._options.source == "respiration" or (
+            self._navigates_itself and not self._in_order
+        )
         if track is None and not may_come:
             self._is_gated = False
             self._put_all()
@@ -263,6 +285,8 @@ class Sorter:
         if track.learn(until, self._noise_variances()):
             self._judge.learn(until)
             self._track = track
+            if track is not self._self:
+                self._self.forget()
         return self._track is not None
 
     def _times_of_lines(self) -> RealArray:
@@ -342,6 +366,7 @@ class Sorter:
         )
 
     def _put_all(self) -> None:
+        self._self.forget()
         while self._held:
             lines = self._held.pop()
             kspace, combined = self._room_for(lines)

@@ -7,8 +7,8 @@ import numpy as np
 import scipy.fft
 
 from chistream.acquisition.lines import Line
-from chistream.arrays import ComplexArray, IntArray, RealArray, Vector
-from chistream.physics.fourier import to_image, to_kspace
+from chistream.acquisition.local_motion import LocalFactors, fit_local_factors
+from chistream.arrays import ComplexArray, RealArray, Vector
 
 _INNER, _OUTER = (6, 12), (8, 20)
 """Lines on either side of the centre, along z and y, that the factor is estimated from: the inner
@@ -26,14 +26,17 @@ _APART = 2.0
 _FEWEST_PAIRS, _MOST_PAIRS = 30, 200
 """Such pairs of measurements that an estimate needs, and that it takes time for."""
 
-_COARSE, _FINE = np.linspace(-1.5, 1.5, 16), 0.1
-"""Factors to try first, and the step around the best of them."""
-
 _VIRTUAL_COILS = 4
 """Coils are combined to so many: all of them would take as long as the rest of the stage."""
 
-_HEART_RADIUS = 45.0
+_HEART_RADIUS = 50.0
 """The heart is looked for this close to the middle of the slab [mm]."""
+
+_MOVING = 0.5
+"""Part of the upper quartile of factors that what moves with the heart reaches."""
+
+_AT_REST = 0.25
+"""Where even the upper quartile stays below this, nothing moves, and all parts count."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +138,7 @@ def shift_back(hybrid: ComplexArray, positions: RealArray, factor: float, axes: 
 
 
 def estimate_factor(lines: CentralLines, size: tuple[int, int], axes: SlabAxes) -> float | None:
-    r"""Estimate how far the heart moves for each millimetre of the diaphragm.
-
-    .. math:: \hat f = \arg\min_f \sum_{\mathbf r \in \mathrm{heart}} \sum_c
-              \left| \mathcal F^{-1}\!\left[ w \left( S_2\, e^{i 2 \pi f (d_2 - d_1)\,
-              \mathbf k \cdot \hat{\mathbf s}} - S_1 \right) \right]_c \right|^2
-
-    over the central lines that were measured at two positions d of the diaphragm, 2 mm or more
-    apart.
+    """Estimate how far the heart moves for each millimetre of the diaphragm.
 
     Parameters
     ----------
@@ -156,92 +152,66 @@ def estimate_factor(lines: CentralLines, size: tuple[int, int], axes: SlabAxes) 
     Returns
     -------
     float | None
-        The factor, in [-1.5, 1.5]; None if there are fewer than 30 pairs of measurements, or no
-        factor inside makes the two alike.
+        The factor; None if there are fewer than 30 central lines that were measured at positions
+        2 mm or more apart, or no factor within +-1.5 makes the two measurements alike.
 
     Notes
     -----
-    What is compared are images of low resolution, near the middle of the slab only: the chest wall
-    does not move with the heart, and the liver moves more. A window over the lines keeps it from
-    leaking in.
+    A factor is fitted to each part of the chest (`fit_local_factors`). The heart's is the weighted
+    median of those within 50 mm of the middle of the slab that move: parts whose factor is less
+    than half the upper quartile, in size, are chest wall and spine. On simulated chests of true
+    factors 0.3 to 0.9 the error was 0.07 at most.
     """
     reach, pairs = _INNER, _pairs(lines, _INNER)
     if len(pairs) < _FEWEST_PAIRS:
         reach, pairs = _OUTER, _pairs(lines, _OUTER)
     if len(pairs) < _FEWEST_PAIRS or max(map(abs, axes.superior)) < 0.3:
         return None
-    z, y = np.array([(line.step_2, line.step_1) for line, *_ in pairs]).T
-    k = np.stack([z - lines.centre[0], y - lines.centre[1]])
-    apart = np.array([pair[1] for pair in pairs])
-    rest, moved = (np.stack([pair[i] for pair in pairs]) for i in (2, 3))
-    problem = _Consistency(k, apart, rest, moved, size, axes, reach)
-    coarse = [problem.cost(factor) for factor in _COARSE]
-    best = int(np.argmin(coarse))
-    if best in {0, len(coarse) - 1}:
-        return None
-    left, middle, right = (problem.cost(_COARSE[best] + step * _FINE) for step in (-1, 0, 1))
-    return float(_COARSE[best] + 0.5 * _FINE * (left - right) / (left - 2 * middle + right))
+    rest, moved, displacement = _central_block(lines, pairs, reach)
+    rest, moved = _fewer_coils(rest, moved)
+    nx, (dz, dy, dx) = rest.shape[-1], axes.spacing
+    fov = (size[0] * dz, size[1] * dy, nx * dx)
+    found = fit_local_factors(rest, moved, displacement, axes.superior, fov)
+    return None if found is None else _factor_of_heart(found)
 
 
-class _Consistency:
-    """How unlike the heart displaced and shifted back is to the heart at rest."""
+def _central_block(
+    lines: CentralLines, pairs: list[Line], reach: tuple[int, int]
+) -> tuple[ComplexArray, ComplexArray, RealArray]:
+    """Lay out the highest and the lowest measurement of central lines, and how far they differ."""
+    n_coils, nx = next(iter(lines.ends.values()))[0].values.shape
+    n_z, n_y = (2 * n + 1 for n in reach)
+    rest = np.zeros((n_coils, n_z, n_y, nx), np.complex64)
+    moved, displacement = np.zeros_like(rest), np.zeros((n_z, n_y))
+    for line, (high, low) in lines.ends.items():
+        if _is_within(line, lines.centre, reach):
+            z = line.step_2 - lines.centre[0] + reach[0]
+            y = line.step_1 - lines.centre[1] + reach[1]
+            rest[:, z, y], moved[:, z, y] = high.values, low.values
+            displacement[z, y] = low.position - high.position if line in pairs else 0.0
+    return rest, moved, displacement
 
-    def __init__(
-        self,
-        k: IntArray,
-        displacement: RealArray,
-        rest: ComplexArray,
-        moved: ComplexArray,
-        size: tuple[int, int],
-        axes: SlabAxes,
-        reach: tuple[int, int],
-    ) -> None:
-        nx = rest.shape[-1]
-        x = (np.arange(nx) - nx // 2) * axes.spacing[2]
-        near = np.abs(x) <= 1.5 * _HEART_RADIUS  # what is shifted in may come from beside it
-        inside = np.abs(x[near]) <= _HEART_RADIUS
-        rest, moved = _fewer_coils(rest[..., near], moved[..., near])
-        window = np.prod(
-            [np.cos(0.5 * np.pi * axis / (n + 1)) ** 2 for axis, n in zip(k, reach, strict=True)],
-            axis=0,
-        )
-        self._displacement, self._axes = displacement, axes
-        self._along_s = k[0] * axes.superior[0] / (size[0] * axes.spacing[0]) + k[1] * (
-            axes.superior[1] / (size[1] * axes.spacing[1])
-        )
-        self._inside, self._window = inside, window[:, None, None]
-        self._rest, self._moved = rest[..., inside], to_kspace(moved, (-1,))
-        self._to_heart = self._waves(k, size, axes)
 
-    def _waves(self, k: IntArray, size: tuple[int, int], axes: SlabAxes) -> ComplexArray:
-        """Fourier sum from the lines to places ``(places, lines)`` around the middle."""
-        steps = [
-            max(s, n * s / (4 * m)) for n, s, m in zip(size, axes.spacing, _OUTER, strict=False)
-        ]
-        along = [np.arange(-_HEART_RADIUS, _HEART_RADIUS + 1e-6, step) for step in steps]
-        z, y = (grid.ravel() for grid in np.meshgrid(*along, indexing="ij"))
-        near = np.hypot(z, y) <= _HEART_RADIUS
-        turns = np.outer(z[near], k[0] / (size[0] * axes.spacing[0]))
-        turns += np.outer(y[near], k[1] / (size[1] * axes.spacing[1]))
-        return np.exp(2j * np.pi * turns).astype(np.complex64)
+def _factor_of_heart(found: LocalFactors) -> float:
+    near = np.linalg.norm(found.middles, axis=1) <= _HEART_RADIUS
+    factors, weights = found.factors[near], found.weights[near]
+    upper = _weighted_quantile(np.abs(factors), weights, 0.75)
+    moving = np.abs(factors) >= (_MOVING * upper if upper >= _AT_REST else 0.0)
+    return _weighted_quantile(factors[moving], weights[moving], 0.5)
 
-    def cost(self, factor: float) -> float:
-        shift = factor * self._displacement
-        nx = self._moved.shape[-1]
-        turns = shift * self._axes.superior[2] / (nx * self._axes.spacing[2])
-        ramp = np.outer(turns, np.arange(nx) - nx // 2) + (shift * self._along_s)[:, None]
-        moved = to_image(self._moved * np.exp(2j * np.pi * ramp)[:, None], (-1,))
-        difference = self._window * (moved[..., self._inside] - self._rest)
-        image = self._to_heart @ difference.reshape(len(difference), -1).astype(np.complex64)
-        return float(np.vdot(image, image).real)
+
+def _weighted_quantile(values: RealArray, weights: RealArray, part: float) -> float:
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, part * below[-1])])
 
 
 def _fewer_coils(rest: ComplexArray, moved: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
     """Combine the coils of both to the principal components of the first."""
-    by_coil = np.moveaxis(rest, 1, 0).reshape(rest.shape[1], -1)
+    by_coil = rest.reshape(len(rest), -1)
     _, vectors = np.linalg.eigh(by_coil @ by_coil.conj().T)
     fewer = vectors[:, -_VIRTUAL_COILS:].conj().T
-    return fewer @ rest, fewer @ moved
+    return np.tensordot(fewer, rest, 1), np.tensordot(fewer, moved, 1)
 
 
 def _is_within(line: Line, centre: tuple[int, int], reach: tuple[int, int]) -> bool:
@@ -249,16 +219,14 @@ def _is_within(line: Line, centre: tuple[int, int], reach: tuple[int, int]) -> b
     return away[0] <= reach[0] and away[1] <= reach[1]
 
 
-def _pairs(
-    lines: CentralLines, reach: tuple[int, int]
-) -> list[tuple[Line, float, ComplexArray, ComplexArray]]:
-    """Pair the highest and the lowest measurement of each line, the farthest apart first."""
+def _pairs(lines: CentralLines, reach: tuple[int, int]) -> list[Line]:
+    """Choose the lines whose highest and lowest measurements lie farthest apart."""
     apart = [
-        (line, low.position - high.position, high.values, low.values)
+        (low.position - high.position, line)
         for line, (high, low) in lines.ends.items()
         if high.position - low.position >= _APART and _is_within(line, lines.centre, reach)
     ]
-    return sorted(apart, key=lambda pair: (pair[1], pair[0]))[:_MOST_PAIRS]
+    return [line for _, line in sorted(apart)[:_MOST_PAIRS]]
 
 
 def _wave_numbers(shape: tuple[int, ...], axes: SlabAxes) -> RealArray:

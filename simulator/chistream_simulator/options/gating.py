@@ -52,6 +52,10 @@ class GatingOptions(Section):
     navigators: Literal["none", "before", "both"] = Field(
         "both", description="Pencil beams before, or before and after, the lines of a heartbeat."
     )
+    self_navigation: bool = Field(
+        default=False,
+        description="Every heartbeat starts with one more line: the centre of k-space.",
+    )
     navigator_fov: float = Field(256.0, gt=0, description="Length of the profile [mm].")
     navigator_samples: int = Field(256, ge=16, description="Without oversampling.")
     navigator_duration: float = Field(0.02, gt=0, description="[s]")

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from chistream.arrays import IntArray, RealArray
+from chistream.arrays import IntArray, Mask, RealArray
+from chistream.errors import SettingsError
 from chistream_simulator.case import Case
 from chistream_simulator.timing.lines import LinePlan, Purpose
 
@@ -18,7 +19,7 @@ def group_lines(plan: LinePlan, case: Case, rng: np.random.Generator) -> list[In
     plan
         The lines.
     case
-        ``line_order`` and ``views_per_beat``.
+        ``line_order``, ``views_per_beat`` and ``self_navigation``.
     rng
         Where the chance of a random order comes from.
 
@@ -26,7 +27,13 @@ def group_lines(plan: LinePlan, case: Case, rng: np.random.Generator) -> list[In
     -------
     list of IntArray
         For each heartbeat the indices ``(views,)`` of its lines in the plan, in the order of their
-        acquisition. Calibration that is separate comes first, in heartbeats of its own.
+        acquisition. Calibration that is separate comes first, in heartbeats of its own. All others
+        start with the centre of k-space if the scan navigates itself.
+
+    Raises
+    ------
+    SettingsError
+        If a scan that navigates itself leaves out the centre of k-space.
     """
     calibration = np.zeros(len(plan.lines), bool)
     if case.calibration == "separate":
@@ -39,7 +46,18 @@ def group_lines(plan: LinePlan, case: Case, rng: np.random.Generator) -> list[In
     if case.line_order == "random":
         # Within a heartbeat, small steps: eddy currents follow large ones.
         groups = [group[np.lexsort(plan.lines[group].T)] for group in groups]
+    if case.self_navigation:
+        centre = _centre_of(plan, calibration)
+        groups = [g if calibration[g[0]] else np.concatenate([centre, g]) for g in groups]
     return groups
+
+
+def _centre_of(plan: LinePlan, calibration: Mask) -> IntArray:
+    """Find the centre of k-space ``(1,)`` among the lines that are not for calibration alone."""
+    at_centre = (plan.lines == np.asarray(plan.centre)).all(axis=1) & ~calibration
+    if not at_centre.any():
+        raise SettingsError("self_navigation takes the centre of k-space, which is left out")
+    return np.flatnonzero(at_centre)[:1]
 
 
 def line_order(

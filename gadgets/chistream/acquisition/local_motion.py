@@ -1,0 +1,224 @@
+"""How far each part of the chest moved between two measurements of the centre of k-space."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from chistream.arrays import ComplexArray, IntArray, Mask, RealArray, Size, Vector
+from chistream.physics.fourier import to_image, to_kspace
+
+_BLOCK = 30.0
+"""Distance of the parts' middles [mm]: a heart holds a dozen of them, a spine is one."""
+
+_HALF_LENGTH, _TAPER = 75.0, 15.0
+"""Along x, what lies farther from the middle [mm] is left out; the length of the edge."""
+
+_FARTHEST = 95.0
+"""Parts farther from the middle along y and z [mm] are taken to rest."""
+
+_HIGHEST = 8
+"""Highest harmonic along x; along y and z the lines themselves end."""
+
+_FINEST = 20.0
+"""Length [mm] of the Gaussian that is taken away from k-space. What is coarser is the coils' sight
+of what moves beneath them, which stays where it is and would pull every factor towards 0."""
+
+_PHASE = 0.1
+"""Unit of the phase that lungs, as they fill, add for each mm [rad]."""
+
+_SMOOTH, _TIED = 0.01, 0.02
+"""Weights of differences between neighbours, and, relative to those, from the mean."""
+
+_COARSE = np.linspace(-1.5, 1.5, 16)
+_ROUNDS, _LARGEST_STEP = 6, 0.5
+
+
+class LocalFactors(NamedTuple):
+    """Displacement of parts of the chest, for that of the diaphragm.
+
+    Parameters
+    ----------
+    factors
+        Of each part ``(parts,)``.
+    weights
+        How much the measurements say about it ``(parts,)``.
+    middles
+        Where it lies ``(parts, 3)``, z first [mm] from the middle of the slab.
+    """
+
+    factors: RealArray
+    weights: RealArray
+    middles: RealArray
+
+
+def fit_local_factors(
+    rest: ComplexArray,
+    moved: ComplexArray,
+    displacement: RealArray,
+    superior: Vector,
+    fov: Vector,
+) -> LocalFactors | None:
+    r"""Fit how far each part of the chest moves, by what its motion changes in k-space.
+
+    .. math:: S_2(\mathbf k) - S_1(\mathbf k) = \sum_j \left( e^{-i 2 \pi f_j d\,
+              \mathbf k \cdot \hat{\mathbf s} + i \varphi_j d} - 1 \right)
+              \mathcal F[\psi_j\, \mathcal F^{-1} S_1](\mathbf k)
+
+    with overlapping parts psi that add up to 1, their factors f and their change of phase. What
+    rests cancels, even where lines are missing.
+
+    Parameters
+    ----------
+    rest
+        Central lines, complete ``(coils, z, y, x)``: image along x; odd numbers of lines, k = 0 at
+        ``n // 2``.
+    moved
+        The same at another position of the diaphragm.
+    displacement
+        How far it was away ``(z, y)`` [mm]; 0 for lines that were not measured there.
+    superior
+        Direction towards the head along ``(z, y, x)``.
+    fov
+        Encoded field of view ``(z, y, x)`` [mm].
+
+    Returns
+    -------
+    LocalFactors | None
+        None if no common factor within +-1.5 is a start.
+    """
+    model = _Model(rest, moved, displacement, superior, fov)
+    costs = [model.cost(factor) for factor in _COARSE]
+    best = int(np.argmin(costs))
+    if best in {0, len(costs) - 1}:
+        return None
+    factors, weights = model.fit(float(_COARSE[best]))
+    return LocalFactors(factors, weights, model.middles)
+
+
+class _Model:
+    """The lines of every part at rest, and what they turn into."""
+
+    def __init__(
+        self,
+        rest: ComplexArray,
+        moved: ComplexArray,
+        displacement: RealArray,
+        superior: Vector,
+        fov: Vector,
+    ) -> None:
+        nx = rest.shape[-1]
+        x = (np.arange(nx) - nx // 2) * fov[2] / nx
+        near = np.abs(x) <= _HALF_LENGTH
+        taper = np.sin(0.5 * np.pi * np.clip((_HALF_LENGTH - np.abs(x[near])) / _TAPER, 0, 1)) ** 2
+        rest, moved = rest[..., near] * taper, moved[..., near] * taper
+        extent = (fov[0], fov[1], float(near.sum()) * fov[2] / nx)
+        size: Size = (rest.shape[1], rest.shape[2], int(near.sum()))
+        used = displacement != 0
+        self._turns = _turns(size, extent, superior, used) * displacement[used][:, None]
+        self._displacement = displacement[used]
+        weights = _weights(size, extent, used)
+        shapes, self.middles, self._neighbours = _parts(size, extent)
+        image = to_image(rest, (-3, -2))
+        lines = [_chosen(to_kspace(image * part, (-3, -2, -1)), used, weights) for part in shapes]
+        self._parts = np.stack(lines)
+        self._change = _chosen(to_kspace(moved - rest, (-1,)), used, weights)
+
+    def cost(self, factor: float) -> float:
+        """Return what a factor common to all parts leaves unexplained."""
+        whole = self._parts.sum(axis=0)
+        phases = np.exp(-2j * np.pi * factor * self._turns)[..., None]
+        return float(np.linalg.norm(self._change - whole * (phases - 1)))
+
+    def fit(self, start: float) -> tuple[RealArray, RealArray]:
+        """Fit the factor of each part by Gauss-Newton steps; return what is known of it, too."""
+        n = len(self._parts)
+        unknown = np.concatenate([np.full(n, start), np.zeros(n)])
+        weights = np.ones(n)
+        penalty = np.kron(np.eye(2), self._neighbours) + _TIED * np.eye(2 * n)
+        for _ in range(_ROUNDS):
+            slopes, left = self._linearised(unknown[:n], unknown[n:])
+            normal = slopes @ slopes.T
+            scale = _SMOOTH * float(np.trace(normal)) / len(normal)
+            tie = unknown - np.repeat([unknown[:n].mean(), 0.0], n)
+            pull = penalty @ unknown + _TIED * (tie - unknown)
+            step = np.linalg.solve(normal + scale * penalty, slopes @ left - scale * pull)
+            unknown = unknown + np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
+            weights = np.diag(normal)[:n].astype(float)
+        return unknown[:n], weights
+
+    def _linearised(self, factors: RealArray, phases: RealArray) -> tuple[RealArray, RealArray]:
+        """Slopes ``(2 * parts, numbers)`` and what is left ``(numbers,)``, as real numbers."""
+        added = _PHASE * np.multiply.outer(phases, self._displacement)[..., None]
+        turned = np.multiply.outer(-2 * np.pi * factors, self._turns) + added
+        moved = self._parts * np.exp(1j * turned).astype(np.complex64)[..., None]
+        left = self._change - (moved - self._parts).sum(axis=0)
+        by_factor = moved * (-2j * np.pi * self._turns).astype(np.complex64)[..., None]
+        by_phase = moved * (1j * _PHASE * self._displacement).astype(np.complex64)[:, None, None]
+        slopes = np.concatenate([by_factor, by_phase]).reshape(2 * len(factors), -1)
+        return slopes.view(np.float32), left.astype(np.complex64).ravel().view(np.float32)
+
+
+def _turns(size: Size, extent: Vector, superior: Vector, used: Mask) -> RealArray:
+    """Cycles for each mm towards the head ``(lines, harmonics)``."""
+    z, y = (_harmonics(n) * s / e for n, s, e in zip(size[:2], superior, extent, strict=False))
+    x = _harmonics(size[2])
+    along_x = x[np.abs(x) <= _HIGHEST] * superior[2] / extent[2]
+    turns: RealArray = (z[:, None] + y)[used][:, None] + along_x
+    return turns
+
+
+def _weights(size: Size, extent: Vector, used: Mask) -> RealArray:
+    """Fade the outer lines, against leakage, and the innermost, which coils colour."""
+    z, y, x = (_harmonics(n) for n in size)
+    fade = np.multiply.outer(*(np.cos(0.5 * np.pi * k / (len(k) // 2 + 1)) for k in (z, y)))
+    x = x[np.abs(x) <= _HIGHEST]
+    squares = ((z / extent[0]) ** 2)[:, None] + (y / extent[1]) ** 2
+    k_squared = squares[used][:, None] + (x / extent[2]) ** 2
+    weights: RealArray = fade[used][:, None] * (1 - np.exp(-0.5 * _FINEST**2 * k_squared))
+    return weights
+
+
+def _chosen(kspace: ComplexArray, used: Mask, weights: RealArray) -> ComplexArray:
+    """Take lines and harmonics of ``(coils, z, y, x)`` as ``(lines, harmonics, coils)``."""
+    low = np.abs(_harmonics(kspace.shape[-1])) <= _HIGHEST
+    lines = kspace[:, used][..., low] * weights
+    return np.moveaxis(lines, 0, -1).astype(np.complex64)
+
+
+def _parts(size: Size, extent: Vector) -> tuple[list[RealArray], RealArray, RealArray]:
+    """Make the parts' shapes, their middles ``(n, 3)``, and how neighbours differ ``(n, n)``."""
+    axes = [_hats(n, length) for n, length in zip(size, extent, strict=True)]
+    shapes = [
+        z[:, None, None] * y[:, None] * x
+        for z in axes[0][0]
+        for y in axes[1][0]
+        for x in axes[2][0]
+    ]
+    counts = tuple(len(middles) for _, middles in axes)
+    middles = np.stack(np.meshgrid(*(m for _, m in axes), indexing="ij"), -1).reshape(-1, 3)
+    differences = np.zeros((len(shapes), len(shapes)))
+    index: IntArray = np.arange(len(shapes)).reshape(counts)
+    for axis in range(3):
+        one = np.take(index, range(counts[axis] - 1), axis).ravel()
+        other = np.take(index, range(1, counts[axis]), axis).ravel()
+        for i, j in ((one, one), (other, other)):
+            np.add.at(differences, (i, j), 1.0)
+        for i, j in ((one, other), (other, one)):
+            np.add.at(differences, (i, j), -1.0)
+    return shapes, middles, differences
+
+
+def _hats(n: int, length: float) -> tuple[RealArray, RealArray]:
+    """Divide an axis into smooth, overlapping pieces that add up to 1; drop the far ones."""
+    n_pieces = max(1, round(length / _BLOCK))
+    middles = (np.arange(n_pieces) - (n_pieces - 1) / 2) * length / n_pieces
+    places = (np.arange(n) - n // 2) * length / n
+    away = (places - middles[:, None] + length / 2) % length - length / 2
+    reach = np.minimum(np.abs(away) * n_pieces / length, 1.0)
+    hats: RealArray = np.cos(0.5 * np.pi * reach) ** 2 if n_pieces > 1 else np.ones((1, n))
+    kept = np.abs(middles) <= _FARTHEST
+    return hats[kept], middles[kept]
+
+
+def _harmonics(n: int) -> RealArray:
+    return np.arange(n, dtype=float) - n // 2
