@@ -132,6 +132,22 @@ def interpolate(image: ComplexArray, size: Size) -> ComplexArray:
     return to_image(resize(to_kspace(image, axes), size), axes) * scale
 
 
+def coarse_along_x(images: ComplexArray, n: int) -> ComplexArray:
+    """Interpolate ``(..., x)`` to fewer voxels n in the same field of view, as `interpolate` does.
+
+    One matrix for all lines: for a few of many voxels that is faster than two transforms.
+    """
+    old = images.shape[-1]
+    if n == old:
+        return images
+    k = np.arange(n) - n // 2
+    to_k = np.exp(-2j * np.pi / old * np.outer(np.arange(old) - old // 2, k))
+    to_x = np.exp(2j * np.pi / n * np.outer(k, np.arange(n) - n // 2))
+    matrix = (to_k @ to_x / old).astype(np.complex64)
+    coarse: ComplexArray = np.ascontiguousarray(images, np.complex64) @ matrix
+    return coarse
+
+
 def _common(n: int, m: int) -> tuple[slice, slice]:
     """Pair the ranges that two axes share when their origins ``n // 2`` coincide."""
     shift = m // 2 - n // 2

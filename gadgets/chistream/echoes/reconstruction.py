@@ -3,17 +3,29 @@
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from chistream.arrays import ComplexArray, Mask, Size
+from chistream.arrays import ComplexArray, Mask, Size, size_of
 from chistream.echoes.calibration import calibration_block, low_resolution
-from chistream.echoes.coil_images import reconstruct_coil_images, to_recon_grid
-from chistream.echoes.combination import combine_coils
+from chistream.echoes.coil_images import (
+    coarse_along_x,
+    reconstruct_coil_images,
+    resize,
+    to_recon_grid,
+)
+from chistream.echoes.combination import combine_kspace
 from chistream.echoes.espirit import estimate_espirit
 from chistream.echoes.grappa import fill_grappa
 from chistream.echoes.options import EchoOptions
 from chistream.echoes.partial_fourier import complete_kspace
 from chistream.echoes.sense import solve_sense
-from chistream.echoes.sensitivities import estimate_sensitivities
+from chistream.echoes.sensitivities import estimate_sensitivities, refine_sensitivities
+
+_COARSE = (32, 48, 64)
+"""Largest grid ``(z, y, x)`` that sensitivities are learnt on."""
+
+_ECHOES_FOR_COILS = 2
+"""The first echoes have signal enough; the others would only take time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +98,10 @@ def reconstruct_echoes(
         What a person should know.
     """
     options = EchoOptions() if options is None else options
-    echoes, warnings = _combine(hybrid, sampling, options)
+    # The threads are ours: BLAS threads under them wait for each other as soon as another process
+    # takes a core, and cost hundreds of times the work.
+    with threadpool_limits(1, "blas"):
+        echoes, warnings = _combine(hybrid, sampling, options)
     if options.partial_fourier == "pocs":
         echoes = complete_kspace(echoes, sampling.support)
     return to_recon_grid(echoes, recon_size, kept_size), warnings
@@ -100,29 +115,46 @@ def _combine(
     wants_filling = not sampling.is_complete and options.parallel_imaging != "none"
     if block is None:
         warning = "The centre of k-space was not sampled fully: what is missing is zero."
-        return _combine_plainly(hybrid, block, options), (warning,) if wants_filling else ()
-    if not wants_filling:
-        return _combine_plainly(hybrid, block, options), ()
+        csm = _sensitivities(hybrid, hybrid, "adaptive")
+        return combine_kspace(hybrid, csm), (warning,) if wants_filling else ()
     method = options.parallel_imaging
-    if method == "grappa" or (method == "auto" and not sampling.lattice.all()):
+    if not wants_filling:
+        filled = hybrid
+    elif method == "grappa" or (method == "auto" and not sampling.lattice.all()):
         masks = sampling.sampled, sampling.region, sampling.lattice
-        return _combine_plainly(fill_grappa(hybrid, *masks, block), block, options), ()
-    size = (hybrid.shape[-3], hybrid.shape[-2])
-    if options.sensitivities == "espirit":
-        csm = estimate_espirit(block, size)
+        filled = fill_grappa(hybrid, *masks, block)
     else:
-        csm = estimate_sensitivities(reconstruct_coil_images(low_resolution(block, size)))
-    return solve_sense(hybrid, sampling.sampled, csm), ()
+        csm = _sensitivities(hybrid, block, options.sensitivities)
+        return solve_sense(hybrid, sampling.sampled, csm), ()
+    # What is filled is as good for the coils as what is sampled, and there is more of it.
+    learnt_from = block if options.sensitivities == "espirit" else filled
+    return combine_kspace(filled, _sensitivities(filled, learnt_from, options.sensitivities)), ()
 
 
-def _combine_plainly(
-    hybrid: ComplexArray, block: ComplexArray | None, options: EchoOptions
-) -> ComplexArray:
-    coil_images = reconstruct_coil_images(hybrid)
-    if block is None or options.sensitivities == "adaptive":
-        return combine_coils(coil_images, estimate_sensitivities(coil_images))
-    size = (hybrid.shape[-3], hybrid.shape[-2])
-    return combine_coils(coil_images, estimate_espirit(block, size))
+def _sensitivities(hybrid: ComplexArray, learnt_from: ComplexArray, method: str) -> ComplexArray:
+    """Learn sensitivities ``(coils, z, y, x)`` on a coarse grid, and interpolate them.
+
+    Coils vary over centimetres: on a grid of some 6 mm their maps combine with the same signal to
+    noise ratio within 0.05 %, and take a twelfth of the time.
+    """
+    size = size_of(hybrid)
+    coarse_z, coarse_y, coarse_x = (
+        min(n, largest) for n, largest in zip(size, _COARSE, strict=True)
+    )
+    centre = learnt_from[:_ECHOES_FOR_COILS]
+    nz, ny, nx = (
+        min(n, m) for n, m in zip(size_of(centre), (coarse_z, coarse_y, size[2]), strict=True)
+    )
+    block = coarse_along_x(resize(centre, (nz, ny, nx)), coarse_x)
+    if method == "espirit":
+        csm = estimate_espirit(block, (coarse_z, coarse_y))
+    else:
+        images = reconstruct_coil_images(low_resolution(block, (coarse_z, coarse_y)))
+        reach_y, reach_x = (
+            3 if n > largest else 5 for n, largest in zip(size[1:], _COARSE[1:], strict=True)
+        )
+        csm = estimate_sensitivities(images, (3, reach_y, reach_x))
+    return refine_sensitivities(csm, size)
 
 
 def _calibration(hybrid: ComplexArray, sampling: Sampling) -> ComplexArray | None:

@@ -82,6 +82,47 @@ def estimate_sensitivities(coil_images: ComplexArray, block: Size = (3, 5, 5)) -
     return csm
 
 
+def refine_sensitivities(csm: ComplexArray, size: Size) -> ComplexArray:
+    """Interpolate sensitivities of a coarse grid to a finer one of the same field of view.
+
+    Parameters
+    ----------
+    csm
+        Sensitivities ``(coils, z, y, x)`` of root-sum-of-squares 1, or zero; their phase varies
+        slowly, the origin is at ``n // 2``.
+    size
+        Size of the finer grid ``(z, y, x)``.
+
+    Returns
+    -------
+    ComplexArray
+        Sensitivities ``(coils, z, y, x)`` complex64 of root-sum-of-squares 1; zero where most of
+        what they would be made from is.
+
+    References
+    ----------
+    .. [1] Keys RG. Cubic convolution interpolation for digital image processing. IEEE Trans Acoust
+       Speech Signal Process. 1981;29(6):1153-1160. doi:10.1109/TASSP.1981.1163711
+    """
+    if size_of(csm) == size:
+        return csm
+    over_z, over_y, over_x = (_cubic(n, m) for n, m in zip(size_of(csm), size, strict=True))
+    fine = np.empty((len(csm), *size), np.complex64)
+    power = np.zeros(size, np.float32)
+    for coarse, target in zip(csm, fine, strict=True):
+        along_x = np.empty((*coarse.shape[:2], size[2]), np.complex64)
+        along_x.real, along_x.imag = coarse.real @ over_x.T, coarse.imag @ over_x.T
+        # Real matrices on pairs of real numbers: half the products of complex ones.
+        along_y = np.matmul(over_y, along_x.view(np.float32))
+        if len(over_z) != len(coarse):
+            along_y = np.tensordot(over_z, along_y, (1, 0))
+        target[...] = along_y.view(np.complex64)
+        power += target.real**2 + target.imag**2
+    scale = np.where(power > 0.25, 1 / np.sqrt(np.maximum(power, 0.25)), 0)
+    fine *= scale.astype(np.float32)
+    return fine
+
+
 def virtual_coil_phase(csm: ComplexArray, coil_phases: RealArray) -> RealArray:
     """Compute the phase of the coils' sum.
 
@@ -133,6 +174,24 @@ def coil_phases(coil_images: ComplexArray) -> RealArray:
     strongest = principal[np.abs(principal).argmax()]
     phases: RealArray = np.angle(principal * strongest.conj())
     return phases
+
+
+def _cubic(n: int, m: int) -> RealArray:
+    """Weights ``(m, n)`` of cubic convolution from n voxels to m, constant beyond the ends."""
+    weights = np.zeros((m, n), np.float32)
+    if n == 1:
+        weights[:] = 1
+        return weights
+    positions = (np.arange(m) - m // 2) * (n / m) + n // 2
+    first = np.floor(positions).astype(int) - 1
+    for neighbour in range(4):
+        place = first + neighbour
+        distance = np.abs(positions - place)
+        near = (1.5 * distance - 2.5) * distance**2 + 1
+        far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+        weight = np.where(distance <= 1, near, np.where(distance < 2, far, 0))
+        np.add.at(weights, (np.arange(m), np.clip(place, 0, n - 1)), weight.astype(np.float32))
+    return weights
 
 
 def _scale_of(coil_images: ComplexArray) -> np.float32:
