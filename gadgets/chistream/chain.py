@@ -2,7 +2,8 @@
 
 ::
 
-    readouts -> k-space -> complex echoes -> field -> (local field) -> susceptibility -> numbers
+    readouts -> k-space -> complex echoes -> field, water, fat -> (local field) -> susceptibility
+                                                                                 -> numbers
 
 This module alone knows that order. A chain is a generator: it pulls messages as the scanner sends
 them and yields images as soon as they exist. Importing it loads every stage; a server that must
@@ -17,6 +18,8 @@ from chistream.config import Settings
 from chistream.echoes.combination import combine_coils
 from chistream.echoes.sensitivities import estimate_sensitivities
 from chistream.field.total_field import estimate_field
+from chistream.field.water_fat import estimate_water_fat
+from chistream.field_maps import estimate_maps
 from chistream.inversion import FieldSource
 from chistream.job import Chain, Job, Messages
 from chistream.measurement import measure_scan
@@ -98,7 +101,9 @@ def warm_up() -> None:
     shape = (3, 2, 8, 10, 12)
     coil_images = (1 + 0.01 * rng.standard_normal(shape)).astype(np.complex64)
     echoes = combine_coils(coil_images, estimate_sensitivities(coil_images))
-    maps = estimate_field(echoes, (0.002, 0.004, 0.006))
+    TE = (0.002, 0.004, 0.006)
+    maps = estimate_field(echoes, TE)
+    estimate_water_fat(echoes, TE, 64e6, (3.0, 2.0, 2.0))
     field, voxel_size = maps.frequency, (3.0, 2.0, 2.0)
     remove_background_pdf(field, maps.mask, voxel_size, max_iterations=1)
     remove_background_lbv(field, maps.mask, voxel_size)
@@ -121,7 +126,7 @@ def _susceptibility_series(job: Job, messages: Messages) -> Messages:
     magnitudes = magnitude_volumes(job, echoes)
     yield from job.images(*magnitudes)
     with job.timed("field"):
-        maps = estimate_field(echoes, job.echo_times)
+        maps, doubts = estimate_maps(job, echoes)
     with job.timed("susceptibility"):
         source = FieldSource.of(job, maps)
         found = source.invert(job)
@@ -132,7 +137,7 @@ def _susceptibility_series(job: Job, messages: Messages) -> Messages:
         job.acquired.gating,
         found.chi,
         source.mask,
-        warnings=(*job.warnings, *found.warnings),
+        warnings=(*job.warnings, *doubts, *found.warnings),
         timing=job.seconds,
     )
     qsm = qsm_volume(job, source, found, measured)
@@ -147,10 +152,11 @@ CHAINS: dict[str, Chain] = {
     for chain in (
         Chain(
             "cardiac_qsm",
-            "Heart: navigator gating, total-field inversion, blood oximetry.",
+            "Heart: navigator gating, water and fat, total-field inversion, blood oximetry.",
             _susceptibility_series,
             gated=True,
             inversion="total_field",
+            has_fat=True,
         ),
         Chain(
             "qsm", "Brain or phantom: no gating, background removal, MEDI.", _susceptibility_series

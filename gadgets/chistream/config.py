@@ -150,6 +150,26 @@ class Settings(BaseModel):
     bipolar: Literal["auto", "none"] = Field(
         "auto", description="Phase between echoes of opposite readout; auto: found and removed."
     )
+    # field
+    field: Literal["auto", "water_fat", "water"] = Field(
+        "auto",
+        description="What the echoes hold: water_fat separates fat, water alone; auto: water_fat "
+        "in cardiac_qsm from 3 echoes on, else water.",
+    )
+    fat_spectrum: Literal["hamilton6", "hamilton9", "ren9", "single"] = Field(
+        "hamilton6", description="Peaks of fat, by their publication; single: -3.4 ppm alone."
+    )
+    temperature: float = Field(
+        37.0, ge=0, le=60, description="Of the object [degrees Celsius]; moves water against fat."
+    )
+    water_fat_start: Literal["global", "in_phase"] = Field(
+        "global",
+        description="Start of the separation: all fields in the whole image; in_phase: faster, "
+        "unwraps echoes between which fat turns by whole cycles.",
+    )
+    fat_shift: Literal["fixed", "fitted"] = Field(
+        "fixed", description="Distance of fat from water: as published, or fitted to the echoes."
+    )
     # field to susceptibility
     background: Literal["auto", "pdf", "lbv"] = Field(
         "auto", description="Background removal before a local-field inversion; auto: pdf."

@@ -38,10 +38,10 @@ class FieldSource:
         total = hz_to_ppm(maps.frequency, job.header.h1_frequency)
         weights = _weights(hz_to_ppm(maps.frequency_sd, job.header.h1_frequency), maps.mask)
         if job.inversion == "total_field":
-            return cls(total, maps.mask, weights, maps.amplitude, "none")
+            return cls(total, maps.mask, weights, maps.structure, "none")
         local, removal = remove_background(job, total, maps.mask, weights)
         warnings = () if local.converged else (_unsettled("background removal", local),)
-        return cls(local.local_field, local.mask, weights, maps.amplitude, removal, warnings)
+        return cls(local.local_field, local.mask, weights, maps.structure, removal, warnings)
 
     def invert(self, job: Job) -> "SusceptibilityMap":
         """Run the inversion that chain and settings ask for."""

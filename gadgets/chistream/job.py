@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from chistream.acquisition.assembly import AcquiredScan, Acquisition
+from chistream.acquisition.gating import gating_figures
 from chistream.acquisition.plan import EncodingPlan
 from chistream.acquisition.readouts import kind_of
 from chistream.arrays import ComplexArray, Mask, RealArray
@@ -17,6 +18,7 @@ from chistream.echoes.bipolar import correct_polarity
 from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
 from chistream.errors import ReconstructionError
 from chistream.physics.geometry import Geometry
+from chistream.progress import Reporter
 from chistream.scan import (
     acquisition_options,
     echo_options,
@@ -51,6 +53,8 @@ class Chain:
         Whether heartbeats are gated by their navigators unless the settings say otherwise.
     inversion
         The dipole inversion unless the settings say otherwise.
+    has_fat
+        Whether water and fat are separated unless the settings or the echo times say otherwise.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Chain:
     run: "Callable[[Job, Messages], Messages]"
     gated: bool = False
     inversion: str = "medi"
+    has_fat: bool = False
 
 
 class Job:
@@ -121,6 +126,7 @@ class Job:
         """Sort readouts while they come, pass images on, and finish k-space."""
         options = acquisition_options(self.settings, gated=self.chain.gated)
         acquisition = Acquisition(self.plan, options)
+        reporter = Reporter(lambda: gating_figures(acquisition.progress()))
         for message in messages:
             if isinstance(message, Acquisitions):
                 self._note_head(message)
@@ -130,6 +136,7 @@ class Job:
                 yield message
             elif (belt := respiration_of(message)) is not None:
                 acquisition.feed_respiration(*belt)
+            reporter.tell()
         if self._head is not None and self.settings.tracking != "off":
             acquisition.orient(self.geometry.b0_direction)
         with self.timed("acquisition"):

@@ -7,6 +7,7 @@ import numpy as np
 
 from chistream.arrays import ComplexArray
 from chistream.field.total_field import FieldMaps
+from chistream.field.water_fat import WaterFatMaps
 from chistream.inversion import FieldSource, SusceptibilityMap, remove_background
 from chistream.job import Job
 from chistream.measurement import Measurement
@@ -45,8 +46,10 @@ def qsm_volume(
 def requested_volumes(
     job: Job, echoes: ComplexArray, maps: FieldMaps, source: FieldSource
 ) -> Iterator[Volume]:
-    """Make the series that the settings ask for besides the usual ones."""
+    """Make water and fat where they were separated, and the series that the settings ask for."""
     wanted = job.settings.series
+    if isinstance(maps, WaterFatMaps):
+        yield from _water_fat_volumes(job, maps)
     if "PHASE" in wanted:
         yield from phase_volumes(job, echoes)
     if "FIELD" in wanted:
@@ -55,6 +58,15 @@ def requested_volumes(
         yield _local_field(job, source)
     if "MASK" in wanted:
         yield job.volume("MASK", maps.mask.astype(np.float32), None)
+
+
+def _water_fat_volumes(job: Job, maps: WaterFatMaps) -> Iterator[Volume]:
+    """Make the fat fraction [%], and water and fat on one scale [a.u.]."""
+    yield job.volume("FATFRACTION", 100 * maps.fat_fraction, maps.mask)
+    parts = {"WATER": np.abs(maps.water), "FAT": np.abs(maps.fat)}
+    largest = max(float(part.max()) for part in parts.values())
+    for token, part in parts.items():
+        yield replace(job.volume(token, part, maps.mask), full_scale=largest)
 
 
 def _local_field(job: Job, source: FieldSource) -> Volume:

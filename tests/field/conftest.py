@@ -9,7 +9,15 @@ import pytest
 from chistream.arrays import ComplexArray, Mask, RealArray, Size, Vector
 from chistream.physics.compiled import python_form
 
-KERNEL_MODULES = ("physics.edges", "physics.growing", "field.unwrapping", "field.echo_fit")
+KERNEL_MODULES = (
+    "physics.edges",
+    "physics.growing",
+    "field.unwrapping",
+    "field.echo_fit",
+    "field.ideal",
+    "field.message_passing",
+    "field.separability",
+)
 
 MakeEchoes = Callable[..., ComplexArray]
 MakeSphere = Callable[..., tuple[RealArray, Mask]]

@@ -119,7 +119,9 @@ def _best_turns(
 ) -> IntArray:
     """Choose the turns of every region: the cheapest, of equal ones the closest to zero field."""
     turns = np.arange(-_MAX_TURNS, _MAX_TURNS + 1)
-    totals: RealArray = np.stack([np.bincount(regions, energy * column) for column in costs.T], axis=1)
+    totals: RealArray = np.stack(
+        [np.bincount(regions, energy * column) for column in costs.T], axis=1
+    )
     totals = totals / np.bincount(regions, energy)[:, None]
     alike = totals - totals.min(axis=1, keepdims=True) < _SAME_COST
     middles = weighted_medians(places, energy, regions)

@@ -37,6 +37,8 @@ class FieldMaps:
         Misfit in units of the noise, 1 where only noise is left.
     noise_sd
         Standard deviation of the noise in the real part of an echo, given or estimated.
+    structure
+        Image whose edges are those of the tissues.
     """
 
     frequency: RealArray
@@ -48,6 +50,7 @@ class FieldMaps:
     amplitude: RealArray
     residual: RealArray
     noise_sd: float
+    structure: RealArray
 
 
 def estimate_field(
@@ -117,6 +120,7 @@ def estimate_field(
         amplitude=fit.amplitude,
         residual=fit.residual,
         noise_sd=fit.noise_sd,
+        structure=fit.amplitude,
     )
 
 

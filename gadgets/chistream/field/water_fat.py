@@ -34,6 +34,12 @@ LARGEST_JUMP = 0.25
 _TOLERATED_EXCESS = 0.05
 """Part of its energy that a voxel may fit worse without it, to join its neighbours."""
 
+_LEAST_BRIGHT = 0.02
+"""Smallest magnitude of tissue, relative to that of its surroundings."""
+
+_DARKEST = 0.1
+"""Magnitudes below this part of the median are all alike."""
+
 _TINY = float(np.finfo(float).tiny)
 
 
@@ -89,7 +95,7 @@ def estimate_water_fat(
     voxel_size
         Voxel edge lengths ``(z, y, x)`` [mm].
     mask
-        Voxels wanted ``(z, y, x)``; default `estimate_mask`.
+        Voxels wanted ``(z, y, x)``; by default all with signal, however dim beside fat.
     spectrum
         Peaks of fat.
     initialisation
@@ -146,7 +152,7 @@ def estimate_water_fat(
         )
     quality = phase_quality(train, times)
     if mask is None:
-        mask = estimate_mask(train, times, quality=quality, noise_sd=noise_sd)
+        mask = _mask(train, times, noise_sd)
     mask = check_mask(check_mask(mask, train) & train.any(axis=0), train)
     cost = FieldCost(times, spectrum.precession(times, h1_frequency))
     if initialisation == "global":
@@ -181,6 +187,7 @@ def estimate_water_fat(
         mask=mask,
         quality=quality,
         noise_sd=noise_sd,
+        structure=_structure(train, mask),
         fat_shift=shift,
     )
 
@@ -237,6 +244,29 @@ class _Problem:
         if self.freedom > 0:
             return noise_from_misfit(fit.misfit, self.freedom)
         return estimate_noise(echoes)
+
+
+def _mask(echoes: ComplexArray, TE: RealArray, noise_sd: float | None) -> Mask:
+    """Find the voxels with signal.
+
+    Fat is five to ten times as bright as tissue in short TR, and breaks the coherence of the
+    phase around it: neither says where tissue ends.
+    """
+    return estimate_mask(
+        echoes, TE, noise_sd=noise_sd, relative_threshold=_LEAST_BRIGHT, min_quality=0.0
+    )
+
+
+def _structure(echoes: ComplexArray, mask: Mask) -> RealArray:
+    """Make an image in which the walls of dim tissue are as sharp as the borders of bright fat.
+
+    The logarithm of the root mean square over the echoes, which has less noise than amplitudes
+    that were extrapolated to TE = 0; 0 outside the mask and in its darkest voxels.
+    """
+    magnitude = np.sqrt(np.mean(np.abs(echoes) ** 2, axis=0))
+    floor = _DARKEST * max(float(np.median(magnitude[mask])), _TINY)
+    structure: RealArray = np.log(np.maximum(magnitude / floor, 1)).astype(np.float32)
+    return np.where(mask, structure, 0)
 
 
 def _neighbours_mean(values: RealArray, weights: RealArray, mask: Mask) -> RealArray:
