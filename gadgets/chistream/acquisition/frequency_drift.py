@@ -1,0 +1,216 @@
+"""A centre frequency that drifts and breathes: found in the lines themselves, and taken out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chistream.arrays import ComplexArray, Mask, RealArray
+
+_LINES = (24, 32)
+"""Central partitions and lines that are looked at."""
+
+_N_COILS = 6
+_N_COLUMNS = 12
+_PATCH = (3, 3)
+"""Partitions and lines of which neighbours are predicted from each other."""
+
+_SIGNAL = 1e-3
+"""Part of a patch's largest variance at which a direction counts as signal."""
+
+_N_ROUNDS = 3
+_LONGEST_WAVE = 120.0
+"""Half a period of the fastest drift that is looked for, on average over the scan [s]."""
+
+_MOST_WAVES = 4
+_CERTAIN = 3.0
+"""Times its standard error that a coefficient must be to be believed."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrequencyDrift:
+    """How the centre frequency moved.
+
+    Parameters
+    ----------
+    offsets
+        Of each line ``(z, y)`` [Hz], 0 on average over the lines; 0 where there is no line.
+    per_mm
+        Change with the diaphragm's or belt's position [Hz per its unit]; 0 if none was found.
+    """
+
+    offsets: RealArray
+    per_mm: float
+
+    @property
+    def span(self) -> float:
+        """Largest minus smallest offset [Hz]."""
+        return float(np.ptp(self.offsets))
+
+
+def estimate_drift(
+    hybrid: ComplexArray,
+    sampled: Mask,
+    TE: Sequence[float],
+    times: RealArray,
+    positions: RealArray | None = None,
+) -> FrequencyDrift | None:
+    r"""Estimate how the centre frequency moved, from the consistency of neighbouring lines.
+
+    .. math:: \min_{\varphi_e} \sum_{x, p} \left\| N_x \,
+              P_p \left( e^{-i \varphi_e} y_e \right) \right\|^2, \qquad
+              \varphi_e = \sum_j a_{ej} \, b_j(t, d), \qquad a_{ej} = c_j + 2 \pi \, TE_e \, f_j
+
+    Coils that see the object differently make neighbouring lines predictable from each other: the
+    patches P of a few lines and all coils span few directions, and N projects onto the others.
+    Lines of other heartbeats, at another frequency, do not fit. Their phases are modelled by slow
+    waves in time and by breathing, estimated for each echo by itself; what grows with TE is a
+    frequency, what is common to all echoes (a shift of the heart) is none.
+
+    Parameters
+    ----------
+    hybrid
+        ``(echoes, coils, kz, ky, x)`` complex64, centred at ``n // 2``, at least three echoes.
+    sampled
+        Lines that hold data ``(echoes, kz, ky)``.
+    TE
+        Echo times [s].
+    times
+        When each line was measured ``(kz, ky)`` [s].
+    positions
+        Where the diaphragm was ``(kz, ky)`` [mm], or what a belt said; None: not known.
+
+    Returns
+    -------
+    FrequencyDrift | None
+        What was found; terms that are not three times their standard error over the echoes are
+        left out. None: the centre is not sampled fully, there are fewer than three echoes or two
+        coils, or no term is certain.
+
+    Notes
+    -----
+    After the consistency-driven method of [1]_, with local predictions in place of sensitivities.
+    A drift that is faster than breathing and slower than a line is not modelled.
+
+    References
+    ----------
+    .. [1] Meineke J, Nielsen T. Data consistency-driven determination of B0-fluctuations in
+       gradient-echo MRI. Magn Reson Med. 2019;81(5):3046-3055. doi:10.1002/mrm.27630
+    """
+    centre = _centre(sampled)
+    if centre is None or len(hybrid) < 3 or hybrid.shape[1] < 2:
+        return None
+    basis = _basis(times, positions, sampled.all(axis=0))
+    block = _compressed(hybrid[:, :, centre[0], centre[1]])
+    phases = _consistent_phases(block, basis[:, centre[0], centre[1]])
+    frequencies = _frequencies(phases, np.asarray(TE))
+    if not frequencies.any():
+        return None
+    offsets = np.tensordot(frequencies, basis, 1)
+    per_mm = 0.0
+    if positions is not None:
+        per_mm = float(frequencies[-1] / _spread(positions, sampled.all(axis=0)))
+    return FrequencyDrift(offsets.astype(np.float32), per_mm)
+
+
+def remove_drift(hybrid: ComplexArray, TE: Sequence[float], drift: FrequencyDrift) -> None:
+    """Turn lines back by the frequency they were measured at; in place.
+
+    Parameters
+    ----------
+    hybrid
+        ``(echoes, coils, kz, ky, x)`` complex64, centred at ``n // 2``.
+    TE
+        Echo times [s].
+    drift
+        What `estimate_drift` found.
+    """
+    for echo, time in enumerate(TE):
+        turn = np.exp(-2j * np.pi * time * drift.offsets).astype(np.complex64)
+        hybrid[echo] *= turn[:, :, None]
+
+
+def _centre(sampled: Mask) -> tuple[slice, slice] | None:
+    """Return the central lines, if every echo has all of them and they hold patches enough."""
+    middle = [
+        slice(max(0, n // 2 - most // 2), min(n, n // 2 - most // 2 + most))
+        for n, most in zip(sampled.shape[1:], _LINES, strict=True)
+    ]
+    z, y = middle
+    enough = z.stop - z.start >= 2 * _PATCH[0] and y.stop - y.start >= 4 * _PATCH[1]
+    return (z, y) if enough and sampled[:, z, y].all() else None
+
+
+def _basis(times: RealArray, positions: RealArray | None, known: Mask) -> RealArray:
+    """Make waves in time and the positions, of zero mean over the known lines ``(n, kz, ky)``."""
+    first, last = times[known].min(), times[known].max()
+    span = max(float(last - first), 1e-6)
+    n_waves = int(np.clip(span / _LONGEST_WAVE, 1, _MOST_WAVES))
+    along = (times - first) / span
+    functions = [np.cos(np.pi * (wave + 1) * along) for wave in range(n_waves)]
+    if positions is not None:
+        functions.append(positions / _spread(positions, known))
+    return np.array([np.where(known, f - f[known].mean(), 0.0) for f in functions])
+
+
+def _spread(positions: RealArray, known: Mask) -> float:
+    return max(float(np.std(positions[known])), 1e-6)
+
+
+def _compressed(block: ComplexArray) -> ComplexArray:
+    """Bring a block ``(echoes, coils, z, y, x)`` to fewer coils and to fewer, mean columns."""
+    flat = np.moveaxis(block, 1, 0).reshape(block.shape[1], -1)
+    _, vectors = np.linalg.eigh(flat @ flat.conj().T)
+    fewer = vectors[:, ::-1][:, :_N_COILS].conj().T
+    coils = np.einsum("vc,eczyx->evzyx", fewer, block, optimize=True)
+    power = (np.abs(coils) ** 2).sum(axis=(0, 1, 2, 3))
+    step = -(-coils.shape[-1] // _N_COLUMNS)
+    chosen = np.flatnonzero(power > 0.05 * power.max())[::step]
+    columns: ComplexArray = coils[..., chosen].astype(np.complex64)
+    return columns
+
+
+def _consistent_phases(block: ComplexArray, basis: RealArray) -> RealArray:
+    """Find for each echo the coefficients ``(echoes, n)`` that make its lines fit best [rad]."""
+    phases = np.zeros((len(block), len(basis)))
+    for _ in range(_N_ROUNDS):
+        turned = block * np.exp(-1j * np.tensordot(phases, basis, 1))[:, None, :, :, None]
+        normal = np.zeros((len(block), len(basis), len(basis)))
+        right = np.zeros((len(block), len(basis)))
+        for x in range(block.shape[-1]):
+            column = turned[..., x]
+            patches = np.array([_patches(echo) for echo in column])
+            noise = _noise_space(patches.reshape(-1, patches.shape[-1]))
+            for echo, own in enumerate(column):
+                slopes = np.array([(_patches(1j * b * own) @ noise).ravel() for b in basis])
+                residual = (patches[echo] @ noise).ravel()
+                normal[echo] += (slopes.conj() @ slopes.T).real
+                right[echo] += (slopes.conj() @ residual).real
+        phases += np.linalg.solve(normal, right[..., None])[..., 0]
+    return phases
+
+
+def _patches(lines: ComplexArray) -> ComplexArray:
+    """Cut ``(coils, z, y)`` into all its patches ``(patches, coils * z * y)``."""
+    windows = np.lib.stride_tricks.sliding_window_view(lines, _PATCH, axis=(1, 2))
+    moved = np.moveaxis(windows, 0, 2)
+    return moved.reshape(moved.shape[0] * moved.shape[1], -1)
+
+
+def _noise_space(patches: ComplexArray) -> ComplexArray:
+    """Return the directions ``(n, directions)`` in which patches have next to no signal."""
+    values, vectors = np.linalg.eigh(patches.T @ patches.conj())
+    n_quiet = max(int((values < _SIGNAL * values[-1]).sum()), 1)
+    quiet: ComplexArray = vectors[:, :n_quiet].conj()
+    return quiet
+
+
+def _frequencies(phases: RealArray, TE: RealArray) -> RealArray:
+    """Fit what grows with TE [Hz] to coefficients ``(echoes, n)``; zero what is uncertain."""
+    design = np.column_stack([np.ones(len(TE)), 2 * np.pi * TE])
+    inverse = np.linalg.pinv(design)
+    common, slopes = inverse @ phases
+    left = phases - np.outer(np.ones(len(TE)), common) - 2 * np.pi * np.outer(TE, slopes)
+    error = np.sqrt((left**2).sum(axis=0) / (len(TE) - 2) * (inverse[1] ** 2).sum())
+    frequencies: RealArray = np.where(np.abs(slopes) > _CERTAIN * error, slopes, 0.0)
+    return frequencies
