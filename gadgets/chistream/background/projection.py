@@ -97,6 +97,7 @@ def remove_background_pdf(
 
     Examples
     --------
+    >>> import numpy as np
     >>> mask = np.zeros((9, 10, 11), dtype=bool)
     >>> mask[2:7, 2:8, 2:9] = True
     >>> uniform = np.full(mask.shape, 3.0)
