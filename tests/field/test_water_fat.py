@@ -157,3 +157,12 @@ def test_the_plain_form_of_the_kernels_does_the_same() -> None:
     torso.mask[...] = True
     maps = separated(torso)
     assert np.abs(maps.frequency - torso.field).max() < 40
+
+
+def test_dim_walls_are_edges_beside_bright_fat(torso: Torso) -> None:
+    structure = separated(torso).structure
+    middle = structure[SHAPE[0] // 2, SHAPE[1] // 2]
+    assert not structure[~torso.mask].any()
+    # Fat is three times as bright, the logarithm of that is 1.1.
+    fat, muscle = structure[torso.mask & (torso.size > 2)], middle[torso.mask[3, 16]]
+    assert np.median(fat) - np.median(muscle) < 1.5
