@@ -9,6 +9,9 @@ from chistream.physics.fourier import plan_transform
 ALONG_Z: Vector = (1.0, 0.0, 0.0)
 """B0 along the first array axis."""
 
+TENSOR_PARTS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+"""Components of a symmetric tensor over the axes (z, y, x), in the order they are kept in."""
+
 
 def dipole_kernel(shape: Size, voxel_size: Vector, b0_direction: Vector = ALONG_Z) -> RealArray:
     r"""Sample the unit dipole kernel in k-space.
@@ -66,6 +69,58 @@ def dipole_kernel(shape: Size, voxel_size: Vector, b0_direction: Vector = ALONG_
     # real; everywhere else the two are equal and nothing changes.
     mirrored = np.roll(kernel[::-1, ::-1, ::-1], 1, axis=(0, 1, 2))
     return (kernel + mirrored) / 2
+
+
+def tensor_kernels(shape: Size, voxel_size: Vector, b0_direction: Vector = ALONG_Z) -> RealArray:
+    r"""Sample what each component of a susceptibility tensor adds to the field, in k-space.
+
+    .. math:: \hat f = \tfrac13 \, b^T \hat\chi b
+              - \frac{(\mathbf k \cdot b) \, \mathbf k^T \hat\chi b}{|\mathbf k|^2}
+
+    Parameters
+    ----------
+    shape
+        Grid size ``(z, y, x)`` of the real volume.
+    voxel_size
+        Voxel edge lengths ``(z, y, x)`` [mm].
+    b0_direction
+        Direction b of B0 ``(z, y, x)``; need not be normalised.
+
+    Returns
+    -------
+    RealArray
+        Kernels ``(6, z, y, x // 2 + 1)`` of the components zz, zy, zx, yy, yx and xx, zero at
+        k = 0, in unshifted FFT order.
+
+    References
+    ----------
+    .. [1] Liu C. Susceptibility tensor imaging. Magn Reson Med. 2010;63(6):1471-1477.
+       doi:10.1002/mrm.22482, eq. 7
+
+    Examples
+    --------
+    >>> kernels = tensor_kernels((4, 5, 6), (1.0, 1.0, 1.0))
+    >>> isotropic = kernels[0] + kernels[3] + kernels[5]
+    >>> bool(np.allclose(isotropic, half_dipole_kernel((4, 5, 6), (1.0, 1.0, 1.0))))
+    True
+    """
+    b = np.asarray(b0_direction, dtype=float) / np.linalg.norm(b0_direction)
+    axes = [np.fft.fftfreq(n, d) for n, d in zip(shape, voxel_size, strict=True)]
+    k = np.stack(np.meshgrid(*axes, indexing="ij"))
+    length = np.sqrt(np.sum(k**2, axis=0))
+    length[0, 0, 0] = 1.0
+    k /= length
+    along = np.einsum("a,azyx->zyx", b, k)
+    kernels = []
+    for i, j in TENSOR_PARTS:
+        kernel = b[i] * b[j] / 3 - along * (k[i] * b[j] + k[j] * b[i]) / 2
+        kernels.append(kernel if i == j else 2 * kernel)
+    whole = np.stack(kernels)
+    whole[:, 0, 0, 0] = 0.0
+    # As in `dipole_kernel`: the mean of k and -k, which share the Nyquist sample of an even axis.
+    mirrored = np.roll(whole[:, ::-1, ::-1, ::-1], 1, axis=(1, 2, 3))
+    half: RealArray = ((whole + mirrored) / 2)[..., : shape[2] // 2 + 1]
+    return half
 
 
 def half_dipole_kernel(

@@ -1,5 +1,6 @@
 """Linear systems too large to write down, in any array library."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -98,3 +99,69 @@ def conjugate_gradients(
         left, previous = norm(residual), descent
         n_iterations += 1
     return Solution(values, n_iterations, left / size if size else 0.0, left <= tolerance * size)
+
+
+def least_squares(
+    forward: Operator,
+    adjoint: Operator,
+    right: RealArray,
+    *,
+    tolerance: float,
+    max_iterations: int,
+) -> Solution:
+    r"""Minimise :math:`\| A x - b \|_2` by LSQR; an early end favours what A shows best.
+
+    Parameters
+    ----------
+    forward, adjoint
+        A and its transpose.
+    right
+        b, of any shape and array library; its precision is that of the solution.
+    tolerance
+        Stop when the norm of :math:`A^T (b - A x)` is below this part of that of :math:`A^T b`.
+    max_iterations
+        Stop here in any case.
+
+    Returns
+    -------
+    Solution
+        The unknowns and how the iteration ended; its residual is that of the gradient.
+
+    References
+    ----------
+    .. [1] Paige CC, Saunders MA. LSQR: an algorithm for sparse linear equations and sparse least
+       squares. ACM Trans Math Softw. 1982;8(1):43-71. doi:10.1145/355984.355989
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tall = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
+    >>> found = least_squares(
+    ...     tall.dot, tall.T.dot, np.array([1.0, 2.0, 3.0]), tolerance=1e-9, max_iterations=9
+    ... )
+    >>> found.values.round(9)
+    array([1., 1.])
+    """
+    beta = norm(right)
+    u = right / (beta or 1.0)
+    v = adjoint(u)
+    alpha = norm(v)
+    v = v / (alpha or 1.0)
+    values, w = namespace(v).zeros_like(v), v
+    left, diagonal, size = beta, alpha, alpha * beta
+    gradient, n_iterations = size, 0
+    while gradient > tolerance * size and n_iterations < max_iterations:
+        u = forward(v) - alpha * u
+        beta = norm(u)
+        u = u / (beta or 1.0)
+        v = adjoint(u) - beta * v
+        alpha = norm(v)
+        v = v / (alpha or 1.0)
+        rho = math.hypot(diagonal, beta)
+        cosine, sine = diagonal / rho, beta / rho
+        values = values + (cosine * left / rho) * w
+        w = v - (sine * alpha / rho) * w
+        left, diagonal = sine * left, -cosine * alpha
+        gradient = left * alpha * abs(cosine)
+        n_iterations += 1
+    return Solution(values, n_iterations, gradient / (size or 1.0), gradient <= tolerance * size)
