@@ -2,19 +2,23 @@
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from chistream.arrays import ComplexArray, Mask, RealArray, size_of
 from chistream.physics.compiled import compiled
-from chistream.physics.fourier import to_image, to_kspace
+from chistream.physics.fourier import N_THREADS, to_image, to_kspace
 
 Taper: TypeAlias = Literal["tukey", "hann", "gaussian"]
 
 DEFAULT_WIDTH: dict[Taper, float] = {"tukey": 0.5, "hann": 1.0, "gaussian": 1.0}
 
 _AXES = (-3, -2, -1)
+_LINES = 4096
+"""Lines that a thread works on at a time."""
+
 _FLOOR = 1e-9
 """Weight of every axis in the corners of k-space, where all weights are zero: they share alike."""
 
@@ -196,11 +200,17 @@ def _resample(image: ComplexArray, axis: int, n_shifts: int) -> ComplexArray:
     lines = np.ascontiguousarray(np.moveaxis(image, axis, -1))
     shape = lines.shape
     lines = lines.reshape(-1, shape[-1])
-    steps = smooth_steps(lines)
-    best = np.empty(lines.shape, np.float32)
     found = np.empty_like(lines)
-    for shift, moved in _shifted(lines, n_shifts):
-        take_calmest(moved, steps, shift, best, found)
+    parts = [slice(first, first + _LINES) for first in range(0, len(lines), _LINES)]
+
+    def resample(part: slice) -> None:
+        steps = smooth_steps(lines[part])
+        best = np.empty(steps.shape, np.float32)
+        for shift, moved in _shifted(lines[part], n_shifts):
+            take_calmest(moved, steps, shift, best, found[part])
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        list(pool.map(resample, parts))
     return np.moveaxis(found.reshape(shape), -1, axis)
 
 
@@ -228,12 +238,11 @@ def smooth_steps(lines: ComplexArray) -> ComplexArray:
     Returns
     -------
     ComplexArray
-        ``exp(i step)`` from the voxel before to the one after, for one voxel ``(lines, n)``
-        complex64: the mean of 7 products of neighbours. 1 where there is no signal.
+        ``exp(i step)`` from each voxel to the next ``(lines, n)`` complex64: the mean of 7
+        products of neighbours. 1 where there is no signal.
     """
     product = np.roll(lines, -1, -1) * lines.conj()
     total = sum(np.roll(product, j, -1) for j in range(-_REACH, _REACH + 1))
-    total = total + np.roll(total, 1, -1)  # the steps on both sides of a voxel count alike
     magnitude = np.abs(total)
     steps: ComplexArray = np.divide(total, magnitude, out=np.ones_like(total), where=magnitude > 0)
     return steps
@@ -245,33 +254,35 @@ def take_calmest(
 ) -> None:
     """Keep the voxels of lines (lines, n) that vary less than at the shifts before, 0 first."""
     n_lines, n = moved.shape
+    change = np.empty(n, np.float32)
     for line in range(n_lines):
         for i in range(n):
-            step = steps[line, i]
+            rest = moved[line, (i + 1) % n] - steps[line, i] * moved[line, i]
+            change[i] = np.sqrt(rest.real**2 + rest.imag**2)
+        for i in range(n):
             ahead = np.float32(0)
             behind = np.float32(0)
             for j in range(_REACH):
-                a, b, c = (i + j) % n, (i + j + 1) % n, (i - j) % n
-                d = (i - j - 1) % n
-                ahead += abs(moved[line, b] - step * moved[line, a])
-                behind += abs(moved[line, c] - step * moved[line, d])
+                ahead += change[(i + j) % n]
+                behind += change[i - j - 1]  # from the end if negative: lines are periodic
             variation = min(ahead, behind)
             if shift == 0:
                 best[line, i] = variation
                 found[line, i] = moved[line, i]
             elif variation < best[line, i]:
                 best[line, i] = variation
-                found[line, i] = interpolated(moved[line], i, shift, step)
+                found[line, i] = interpolated(moved[line], steps[line], i, shift)
 
 
 @compiled
-def interpolated(line: ComplexArray, i: int, shift: float, step: complex) -> complex:
-    """Return a line's value at i - shift, between its samples; the phase turns by a step each."""
+def interpolated(line: ComplexArray, steps: ComplexArray, i: int, shift: float) -> complex:
+    """Return a line's value at i - shift, between two samples; the phase turns by their step."""
     n = len(line)
-    angle = np.angle(step)
-    here: complex = line[i] * np.exp(-1j * angle * shift)
     if shift > 0:
-        there: complex = line[(i - 1) % n] * np.exp(1j * angle * (1 - shift))
+        angle = np.angle(steps[i - 1])
+        there: complex = line[i - 1] * np.exp(1j * angle * (1 - shift))
     else:
+        angle = np.angle(steps[i])
         there = line[(i + 1) % n] * np.exp(-1j * angle * (1 + shift))
+    here: complex = line[i] * np.exp(-1j * angle * shift)
     return here + abs(shift) * (there - here)
