@@ -219,14 +219,16 @@ def missing_lines(scan: Chest, part: float) -> Figures:
     taken = np.random.default_rng(3).uniform(size=scan.plane) > part
     pattern = taken | middle(scan.plane)
     sampled = np.stack([pattern] * len(scan.clean))
-    reference = scan.combine(scan.noisy)
+    reference = scan.combine(scan.clean)
     lines = scan.noisy * pattern[:, :, None]
-    return {
-        "zeros": errors(scan.combine(lines), reference, scan),
-        "SENSE": errors(solve_sense(lines, sampled, scan.csm), reference, scan),
-        "low rank": errors(solve_regularised(lines, sampled, scan.csm), reference, scan),
-        "wavelet": errors(solve_regularised(lines, sampled, scan.csm, "wavelet"), reference, scan),
+    found = {
+        "none missing": scan.combine(scan.noisy),
+        "zeros": scan.combine(lines),
+        "SENSE": solve_sense(lines, sampled, scan.csm),
+        "low rank": solve_regularised(lines, sampled, scan.csm),
+        "wavelet": solve_regularised(lines, sampled, scan.csm, "wavelet"),
     }
+    return {name: errors(echoes, reference, scan) for name, echoes in found.items()}
 
 
 def partial_fourier(scan: Chest, kept: tuple[float, float]) -> Figures:

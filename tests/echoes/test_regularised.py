@@ -13,6 +13,8 @@ from tests.echoes.phantoms import (
 
 from chistream.arrays import ComplexArray, Size
 from chistream.echoes.low_rank import shrink_rank
+from chistream.echoes.options import EchoOptions
+from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
 from chistream.echoes.regularised import Prior, solve_regularised
 from chistream.echoes.sense import solve_sense
 from chistream.echoes.wavelet import shrink_wavelets
@@ -88,3 +90,21 @@ def test_without_strength_the_lines_are_explained() -> None:
     every = np.ones((3, *shape[:2]), bool)
     found = solve_regularised(hybrid_of(true, csm), every, csm, strength=0, n_iterations=5)
     np.testing.assert_allclose(found, true, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prior", ["low_rank", "wavelet"])
+def test_the_stage_offers_them(prior: Prior) -> None:
+    shape = (6, 16, 12)
+    pattern = np.random.default_rng(2).uniform(size=shape[:2]) > 0.1
+    pattern |= centre_block(shape[:2], (4, 8))
+    every = np.ones(shape[:2], bool)
+    sampling = Sampling(np.stack([pattern] * 3), every, every, np.ones(shape[2], bool))
+    hybrid = hybrid_of(20 * object_echoes(shape), smooth_coils(4, shape))
+    hybrid *= pattern[:, :, None]
+    options = EchoOptions(parallel_imaging=prior)
+    found, warnings = reconstruct_echoes(hybrid, sampling, shape, options=options)
+    plain, _ = reconstruct_echoes(hybrid, sampling, shape)
+    assert not warnings
+    # Other than by coils alone, and not by much.
+    assert 1e-4 < norm(found - plain) / norm(plain) < 0.1

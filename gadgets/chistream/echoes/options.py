@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-ParallelImaging: TypeAlias = Literal["auto", "grappa", "sense", "none"]
+ParallelImaging: TypeAlias = Literal["auto", "grappa", "sense", "low_rank", "wavelet", "none"]
 Sensitivities: TypeAlias = Literal["adaptive", "espirit"]
 PartialFourier: TypeAlias = Literal["pocs", "zero"]
 
@@ -16,7 +16,8 @@ class EchoOptions:
     ----------
     parallel_imaging
         How lines are filled that were left out within the region: ``grappa`` for those of a
-        lattice, ``sense`` for any, ``none`` for zeros. ``auto``: ``grappa`` for a lattice,
+        lattice, ``sense`` for any, ``low_rank`` and ``wavelet`` for any and with what echoes have
+        in common (a minute at full size), ``none`` for zeros. ``auto``: ``grappa`` for a lattice,
         ``sense`` where single lines are missing.
     sensitivities
         How the coils are learnt: from how they covary around each voxel (``adaptive``), or from

@@ -46,7 +46,24 @@ def complete_kspace(
     -----
     Where neither a sample nor its mirror image was covered (the corners that partial Fourier in
     two directions leaves) k-space stays close to zero. Where the phase changes too fast for the
-    covered centre, the filled part is wrong; no method knows better.
+    covered centre, the filled part is wrong.
+
+    In the chest it is wrong, so that zeros are the default. Error of the field against full
+    sampling [Hz RMS], without noise (24 x 96 x 96, 16 coils, five echoes, 6/8 of the lines):
+
+    ====================================  ============  ============  ==================
+    filled with                           y, heart      z, heart      z and y, heart
+    ====================================  ============  ============  ==================
+    zeros                                 1.3           2.5           2.8
+    this function                         2.0           3.1           4.2
+    the true phase, 30 iterations         0.04          0.06          0.16
+    this, only where the phase is smooth  not measured  not measured  2.9
+    this, only where the phase is right   not measured  not measured  2.1
+    ====================================  ============  ============  ==================
+
+    Conjugate symmetry itself is enough for less than 1 Hz, and the corners matter little; a phase
+    of half the resolution is not, even where it is known to be right: beside fat and lungs it
+    changes within two voxels.
 
     References
     ----------
