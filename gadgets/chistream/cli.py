@@ -209,6 +209,10 @@ def serve(
         int,
         typer.Option(help="Workers kept ready; a further client waits seconds for a new one."),
     ] = 1,
+    status_port: Annotated[
+        int | None,
+        typer.Option(help="Port on 127.0.0.1 that tells monitors of running scans: GET /sessions."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     ready_file: Annotated[
         Path | None, typer.Option(help="File to write host:port to once listening.")
@@ -228,6 +232,7 @@ def serve(
             allow_public=allow_public,
             max_sessions=max_sessions,
             spare_workers=spare_workers,
+            status_port=status_port,
             log_level=log_level,
             ready_file=ready_file,
         )

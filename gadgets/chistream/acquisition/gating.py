@@ -1,6 +1,7 @@
 """What gating did, in figures for people: while the scan runs, and at its end."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -154,6 +155,37 @@ def report_ungated(reason: str, window: float) -> GatingReport:
     """
     nothing = np.zeros(0, np.float32)
     return GatingReport("ungated", reason, 0, 0, None, window, nothing, None, None, 0)
+
+
+def gating_figures(report: GatingReport) -> dict[str, Any]:
+    """Give what a monitor shows of a running scan as plain JSON values.
+
+    Parameters
+    ----------
+    report
+        What gating did so far.
+
+    Returns
+    -------
+    dict
+        Names as in the results; without the list of displacements, which would grow all the time.
+    """
+    half = report.window_mm / 2
+    return {
+        "method": report.method,
+        "reason": report.reason,
+        "scheme": report.scheme,
+        "efficiency": report.efficiency,
+        "window_mm": [report.window_centre_mm - half, report.window_centre_mm + half],
+        "n_accepted": report.n_accepted,
+        "n_rejected": report.n_heartbeats - report.n_accepted,
+        "rejected": report.rejected,
+        "drift_mm": report.drift_mm,
+        "histogram": report.histogram.tolist(),
+        "histogram_start_mm": report.histogram_start,
+        "navigator_snr": report.navigator_snr,
+        "completeness": report.completeness,
+    }
 
 
 def _rejected(verdicts: IntArray) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """What the supervisor and a worker say to each other, over a socket pair and one shared byte."""
 
+import contextlib
 import json
 import mmap
 import os
@@ -118,6 +119,20 @@ def receive_order(control: socket.socket) -> SessionOrder:
     payload, fds, _, _ = socket.recv_fds(control, _MAX_BYTES, 2)
     client_fd, position_fd = fds or (-1, -1)
     return SessionOrder(_content(payload)["session"], client_fd, position_fd)
+
+
+def send_report(control: socket.socket, report: Mapping[str, Any]) -> None:
+    """Tell the supervisor how far a session is; a report that finds no room is left out."""
+    with contextlib.suppress(OSError):
+        control.send(json.dumps(report).encode(), socket.MSG_DONTWAIT)
+
+
+def receive_report(control: socket.socket) -> Mapping[str, Any] | None:
+    """Read a worker's report; None when the worker has ended."""
+    try:
+        return _content(control.recv(_MAX_BYTES))
+    except (EOFError, ConnectionError):
+        return None
 
 
 def _content(payload: bytes) -> Mapping[str, Any]:

@@ -50,6 +50,9 @@ class ServerOptions:
     chain_module
         Module that offers ``run_chain`` and ``resolve_chain``, as `chistream.chain` does. Set by
         the program that starts the service; nothing a client sends reaches it.
+    status_port
+        Port on 127.0.0.1 of a page for monitors, ``GET /sessions``: the running sessions and how
+        far they are, as JSON; 0 takes any free port, None has no page.
     ready_file
         File to write ``host:port`` to, once clients can connect.
     log_level
@@ -80,6 +83,7 @@ class ServerOptions:
     shutdown_seconds: float = 8.0
     linger_seconds: float = 30.0
     chain_module: str = "chistream.chain"
+    status_port: int | None = None
     ready_file: Path | None = None
     log_level: str = "INFO"
     limits: SessionLimits = SessionLimits()
@@ -88,6 +92,8 @@ class ServerOptions:
         check_address(self.host, allow_public=self.allow_public)
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be 0 to 65535, got {self.port}")
+        if not 0 <= (self.status_port or 0) <= 65535:
+            raise ValueError(f"status_port must be 0 to 65535, got {self.status_port}")
         if self.log_level not in _LOG_LEVELS:
             raise ValueError(f"log_level must be of {_LOG_LEVELS}, got {self.log_level!r}")
         if self.spare_workers < 0 or self.max_sessions < 1:

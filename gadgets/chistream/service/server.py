@@ -14,12 +14,16 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from chistream.service.clients import Client, Farewells
 from chistream.service.control import Position
 from chistream.service.logs import configure_logging
 from chistream.service.options import ServerOptions
 from chistream.service.workers import Worker, WorkerPool
+
+if TYPE_CHECKING:
+    from chistream.service.status import StatusPage
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
@@ -69,6 +73,8 @@ class Server:
         self._pool = WorkerPool(options, self._selector, self._assign, self._turn_away)
         self._farewells = Farewells(self._selector, options.linger_seconds)
         self._sessions: dict[Worker, Client] = {}
+        self._reports: dict[str, dict[str, Any]] = {}
+        self._status: StatusPage | None = None
         self._waiting: deque[Client] = deque()
         self._listener: socket.socket | None = None
         self._is_accepting = False
@@ -80,9 +86,15 @@ class Server:
         self._wakeup_in, self._wakeup_out = os.pipe()
         os.set_blocking(self._wakeup_out, False)
 
+    @property
+    def status_port(self) -> int | None:
+        """Port of the page for monitors, once it is open."""
+        return None if self._status is None else self._status.port
+
     def run(self, on_listening: OnListening | None = None) -> None:
         """Serve until `stop`; see `serve`."""
         try:
+            self._open_status_page()
             self._listen(on_listening)
             self._selector.register(self._wakeup_in, selectors.EVENT_READ, self._take_stop)
             self._pool.fill(self._n_workers_wanted())
@@ -181,9 +193,8 @@ class Server:
                 worker.wait()
                 continue
             self._sessions[worker] = self._waiting.popleft()
-            self._selector.register(
-                worker, selectors.EVENT_READ, lambda w=worker: self._end_session(w)
-            )
+            self._selector.register(worker, selectors.EVENT_READ, lambda w=worker: self._hear(w))
+            self._begin_report(self._sessions[worker])
 
     def _turn_away(self) -> None:
         """Tell the client that waited longest that no worker could be started for it."""
@@ -193,8 +204,36 @@ class Server:
                 client, "ERROR    The reconstruction service cannot start its workers; see its log."
             )
 
+    def _hear(self, worker: Worker) -> None:
+        """Take a session's report, or notice its end."""
+        report = worker.hear()
+        if report is None:
+            self._end_session(worker)
+            return
+        self._reports[self._sessions[worker].session]["progress"] = report
+        self._show()
+
+    def _begin_report(self, client: Client) -> None:
+        now = round(time.time(), 1)
+        self._reports[client.session] = {"session": client.session, "since": now, "progress": None}
+        self._show()
+
+    def _open_status_page(self) -> None:
+        if self._options.status_port is None:
+            return
+        from chistream.service.status import StatusPage
+
+        self._status = StatusPage(self._options.status_port)
+        _LOG.info("sessions at http://127.0.0.1:%d/sessions", self._status.port)
+
+    def _show(self) -> None:
+        if self._status is not None:
+            self._status.show(list(self._reports.values()))
+
     def _end_session(self, worker: Worker) -> None:
         client = self._sessions.pop(worker)
+        self._reports.pop(client.session, None)
+        self._show()
         self._selector.unregister(worker)
         status = worker.wait()
         if client.position is Position.UNTOUCHED and client.n_workers < _MAX_WORKERS:
@@ -261,6 +300,8 @@ class Server:
 
     def _close(self) -> None:
         self._stop_listening()
+        if self._status is not None:
+            self._status.close()
         self._pool.close()
         for worker, client in self._sessions.items():
             worker.kill()

@@ -1,6 +1,7 @@
 """One client's session in its worker: what it asks for, the chain, and an end in order."""
 
 import itertools
+import json
 import logging
 import socket
 import time
@@ -10,6 +11,7 @@ from typing import Protocol
 import chistream
 from chistream.config import Settings
 from chistream.errors import ChiStreamError
+from chistream.progress import Figures, Listener, listening
 from chistream.service.control import Position, StreamPosition
 from chistream.service.inbox import Inbox
 from chistream.service.options import SessionLimits
@@ -21,6 +23,7 @@ from chistream.stream.messages import Acquisitions, ConfigFile, ConfigText, Head
 from chistream.stream.texts import error_text, warning_text
 
 _LOG = logging.getLogger(__name__)
+_LOG_SECONDS = 10.0
 
 
 class SessionCut(BaseException):  # not an Exception: no stage may take it for its own
@@ -60,6 +63,8 @@ class Session:
         How long to wait for the client, and how much of it to hold.
     name
         Id of the session, for the client's people to quote.
+    report
+        Told how far the scan is, at most once a second.
     """
 
     def __init__(
@@ -69,7 +74,10 @@ class Session:
         chains: ChainModule,
         limits: SessionLimits,
         name: str,
+        report: Listener = lambda _figures: None,
     ) -> None:
+        self._report = report
+        self._last_logged = time.monotonic()
         self._position = position
         self._chains = chains
         self._name = name
@@ -137,12 +145,22 @@ class Session:
             self._warn(f"Settings without meaning here, ignored: {', '.join(request.unknown)}.")
         _LOG.info("chain %s", name)
         results = self._chains.run_chain(name, scan, request.settings, self._data_of(messages))
-        for message in results:
-            self._check_client()
-            self._n_sent += 1
-            if isinstance(message, Text):
-                _LOG.info("chain says: %s", message.text)
-            self._outbox.put(message)
+        with listening(self._tell):
+            for message in results:
+                self._check_client()
+                self._n_sent += 1
+                if isinstance(message, Text):
+                    _LOG.info("chain says: %s", message.text)
+                self._outbox.put(message)
+
+    def _tell(self, figures: Figures) -> None:
+        """Pass on how far the scan is, and log it now and then."""
+        report = {"n_readouts": self._n_readouts, "gating": figures}
+        self._report(report)
+        now = time.monotonic()
+        if now - self._last_logged >= _LOG_SECONDS:
+            self._last_logged = now
+            _LOG.info("progress: %s", json.dumps(report))
 
     def _data_of(self, messages: Iterator[Message]) -> Iterator[Message]:
         """Yield what a chain works on, but nothing for a client that is gone."""

@@ -21,6 +21,7 @@ from chistream.service.control import (
     WorkerSetup,
     receive_order,
     receive_setup,
+    send_report,
 )
 from chistream.service.logs import configure_logging
 from chistream.service.session import ChainModule, Session, SessionCut
@@ -58,9 +59,18 @@ def main(control_fd: int) -> int:
     configure_logging(setup.log_level, order.session)
     with socket.socket(fileno=order.client_fd) as connection:
         position = StreamPosition(order.position_fd)
-        session = Session(connection, position, chains, setup.limits, order.session)
+        channel = socket.socket(fileno=control_fd)
+        session = Session(
+            connection,
+            position,
+            chains,
+            setup.limits,
+            order.session,
+            lambda report: send_report(channel, report),
+        )
         signal.signal(signal.SIGTERM, _cut)
         session.run()
+        channel.detach()
     return 0
 
 

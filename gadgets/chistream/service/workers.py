@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from chistream.service import control
 from chistream.service.clients import Client
@@ -61,6 +62,10 @@ class Worker:
             return self._control.recv(64) == control.READY
         except ConnectionError:
             return False
+
+    def hear(self) -> Mapping[str, Any] | None:
+        """Read how far its session is; None when it has ended."""
+        return control.receive_report(self._control)
 
     def serve(self, client: Client) -> None:
         """Hand a client to the worker.
