@@ -15,6 +15,7 @@ from chistream.arrays import ComplexArray, Mask, RealArray
 from chistream.biomarkers.results import ChiStreamResults
 from chistream.config import Settings
 from chistream.echoes.bipolar import correct_polarity
+from chistream.echoes.combination import plan_combination
 from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
 from chistream.errors import ReconstructionError
 from chistream.physics.geometry import Geometry
@@ -126,6 +127,8 @@ class Job:
         """Sort readouts while they come, pass images on, and finish k-space."""
         options = acquisition_options(self.settings, gated=self.chain.gated)
         acquisition = Acquisition(self.plan, options)
+        nz, ny, _ = self.plan.encoded_size
+        plan_combination((nz, ny, self.plan.kept_size[2]))  # no one waits for it yet
         reporter = Reporter(lambda: gating_figures(acquisition.progress()))
         for message in messages:
             if isinstance(message, Acquisitions):

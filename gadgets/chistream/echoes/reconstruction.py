@@ -15,9 +15,10 @@ from chistream.echoes.coil_images import (
 )
 from chistream.echoes.combination import combine_kspace
 from chistream.echoes.espirit import estimate_espirit
-from chistream.echoes.grappa import fill_grappa
+from chistream.echoes.grappa import apply_grappa, learn_grappa
 from chistream.echoes.options import EchoOptions
 from chistream.echoes.partial_fourier import complete_kspace
+from chistream.echoes.regularised import Prior, solve_regularised
 from chistream.echoes.sense import solve_sense
 from chistream.echoes.sensitivities import estimate_sensitivities, refine_sensitivities
 
@@ -78,7 +79,7 @@ def reconstruct_echoes(
     ----------
     hybrid
         Whitened hybrid k-space ``(echoes, coils, kz, ky, x)``: k-space along z and y, centred at
-        ``n // 2``; image along x.
+        ``n // 2``; image along x. GRAPPA fills it in place.
     sampling
         What of it was sampled.
     recon_size
@@ -121,10 +122,14 @@ def _combine(
     if not wants_filling:
         filled = hybrid
     elif method == "grappa" or (method == "auto" and not sampling.lattice.all()):
-        masks = sampling.sampled, sampling.region, sampling.lattice
-        filled = fill_grappa(hybrid, *masks, block)
+        learnt = learn_grappa(block, sampling.lattice)
+        filled = hybrid  # in place: a second k-space would be the largest thing in memory
+        apply_grappa(filled, sampling.sampled, sampling.region, learnt)
     else:
         csm = _sensitivities(hybrid, block, options.sensitivities)
+        if method in {"low_rank", "wavelet"}:
+            prior: Prior = "wavelet" if method == "wavelet" else "low_rank"
+            return solve_regularised(hybrid, sampling.sampled, csm, prior), ()
         return solve_sense(hybrid, sampling.sampled, csm), ()
     # What is filled is as good for the coils as what is sampled, and there is more of it.
     learnt_from = block if options.sensitivities == "espirit" else filled
