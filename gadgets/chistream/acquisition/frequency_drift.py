@@ -100,7 +100,8 @@ def estimate_drift(
     centre = _centre(sampled)
     if centre is None or len(hybrid) < 3 or hybrid.shape[1] < 2:
         return None
-    basis = _basis(times, positions, sampled.all(axis=0))
+    known: Mask = np.logical_and.reduce(sampled)
+    basis = _basis(times, positions, known)
     block = _compressed(hybrid[:, :, centre[0], centre[1]])
     phases = _consistent_phases(block, basis[:, centre[0], centre[1]])
     frequencies = _frequencies(phases, np.asarray(TE))
@@ -109,7 +110,7 @@ def estimate_drift(
     offsets = np.tensordot(frequencies, basis, 1)
     per_mm = 0.0
     if positions is not None:
-        per_mm = float(frequencies[-1] / _spread(positions, sampled.all(axis=0)))
+        per_mm = float(frequencies[-1] / _spread(positions, known))
     return FrequencyDrift(offsets.astype(np.float32), per_mm)
 
 
