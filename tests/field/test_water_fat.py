@@ -7,6 +7,9 @@ import pytest
 
 from chistream.arrays import ComplexArray, Mask, RealArray, Vector
 from chistream.errors import ReconstructionError
+from chistream.field import water_fat
+from chistream.field.global_field import find_global_field
+from chistream.field.separability import FieldStart
 from chistream.field.water_fat import WaterFatMaps, estimate_water_fat, fat_fraction
 from chistream.physics.fat import FAT_SPECTRA
 
@@ -152,11 +155,29 @@ def test_a_voxel_without_neighbours_is_fitted_by_itself() -> None:
 
 
 @pytest.mark.usefixtures("plain_kernels")
-def test_the_plain_form_of_the_kernels_does_the_same() -> None:
-    torso = Torso((3, 9, 9))
+@pytest.mark.parametrize("fit_decay", [True, False])
+def test_the_plain_form_of_the_kernels_does_the_same(fit_decay: bool) -> None:
+    torso = Torso((2, 7, 6))
     torso.mask[...] = True
-    maps = separated(torso)
+    maps = separated(torso, fit_decay=fit_decay)
     assert np.abs(maps.frequency - torso.field).max() < 40
+
+
+def test_a_voxel_that_jumps_from_its_neighbours_joins_them(
+    torso: Torso, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started_wrong(*arguments: Any, **options: Any) -> FieldStart:  # noqa: ANN401
+        start = find_global_field(*arguments, **options)
+        frequency = start.frequency.copy()
+        frequency[::3, ::5, ::5] += 141  # a swap, for fat has 434 Hz modulo 286 Hz
+        return FieldStart(frequency, start.r2star)
+
+    monkeypatch.setattr(water_fat, "find_global_field", started_wrong)
+    maps = separated(torso, snr=30)
+    assert not np.any(np.abs(maps.frequency - torso.field)[torso.mask] > 70)
+    monkeypatch.setattr(water_fat, "LARGEST_JUMP", np.inf)
+    unmended = separated(torso, snr=30)
+    assert np.any(np.abs(unmended.frequency - torso.field)[torso.mask] > 70)
 
 
 def test_dim_walls_are_edges_beside_bright_fat(torso: Torso) -> None:
