@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from chistream_simulator.metrics import compare_maps
+from chistream_simulator.metrics import (
+    compare_maps,
+    high_frequency_error,
+    structural_similarity,
+)
 
 SHAPE = (3, 4, 5)
 RNG = np.random.default_rng(7)
@@ -41,3 +46,36 @@ def test_maps_of_different_shape_and_a_flat_truth_are_refused() -> None:
         compare_maps(np.zeros((3, 4)), TRUTH, MASK)
     with pytest.raises(ValueError, match="constant in the"):
         compare_maps(TRUTH, np.ones(SHAPE), MASK)
+
+
+def test_equal_structures_are_alike_whatever_the_constant() -> None:
+    assert structural_similarity(TRUTH + 2.0, TRUTH, MASK) == pytest.approx(1.0)
+    assert high_frequency_error(TRUTH + 2.0, TRUTH, MASK) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_noise_costs_similarity() -> None:
+    noisy = TRUTH + RNG.standard_normal(SHAPE)
+    assert 0.2 < structural_similarity(noisy, TRUTH, MASK) < 0.95
+
+
+def test_similarity_is_the_index_of_its_boxes() -> None:
+    x, t = RNG.standard_normal((2, 9, 9, 9))
+    mask = np.ones((9, 9, 9), dtype=bool)
+    a, b = x - x.mean(), t - t.mean()
+    index = np.empty((9, 9, 9))
+    a_wide, b_wide = (np.pad(v, 2, mode="symmetric") for v in (a, b))
+    for place in np.ndindex(index.shape):
+        box = tuple(slice(p, p + 5) for p in place)
+        p, q = a_wide[box].ravel(), b_wide[box].ravel()
+        covariance = np.cov(p, q, bias=True)
+        index[place] = (2 * p.mean() * q.mean() + 1e-4) * (2 * covariance[0, 1] + 1e-6)
+        index[place] /= p.mean() ** 2 + q.mean() ** 2 + 1e-4
+        index[place] /= covariance[0, 0] + covariance[1, 1] + 1e-6
+    assert structural_similarity(x, t, mask) == pytest.approx(index.mean())
+
+
+def test_smoothing_loses_details_before_it_loses_the_map() -> None:
+    smooth = ndimage.gaussian_filter(TRUTH, 0.8)
+    whole = np.ones(SHAPE, dtype=bool)
+    assert high_frequency_error(smooth, TRUTH, whole) > 20.0
+    assert high_frequency_error(0.0 * TRUTH, TRUTH, whole) == pytest.approx(100.0)
