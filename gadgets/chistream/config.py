@@ -5,206 +5,27 @@ OpenRecon allows only letters and digits: ``rvRoi``, ``rv_roi`` and ``--set rv-r
 """
 
 import json
-import math
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException, ElementTree
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from chistream.errors import SettingsError
+from chistream.schema import Settings
 
-Roi: TypeAlias = tuple[float, float, float, float]
-"""A sphere in patient coordinates: centre L, P, S and radius [mm]."""
+__all__ = [
+    "Settings",
+    "describe_settings",
+    "known_settings_only",
+    "parse_assignments",
+    "parse_settings",
+    "parse_settings_text",
+    "parse_settings_xml",
+]
 
 MAX_SETTINGS_CHARACTERS = 65_536
-
-_HEAD_FIELD = r"(user_int|user_float|idx_user)\[[0-7]\]|flag\[([1-9]|[1-5]\d|6[0-4])\]"
-"""A number in the head of a readout."""
-
-
-def _split(value: object) -> object:
-    """Take ``"a, b c"`` for a list; consoles have no list type."""
-    if isinstance(value, str):
-        return [part for part in re.split(r"[,;\s]+", value.strip()) if part]
-    return value
-
-
-def _none_if_empty(value: object) -> object:
-    """Take an empty text field for a value that is not given."""
-    return None if isinstance(value, str) and value.strip().lower() in {"", "none"} else value
-
-
-def _split_or_none(value: object) -> object:
-    return _split(_none_if_empty(value))
-
-
-def _sphere(value: Roi | None) -> Roi | None:
-    """Refuse a sphere that is nowhere or has no inside."""
-    if value is not None and not (all(map(math.isfinite, value)) and value[3] > 0):
-        raise ValueError("a sphere needs a finite centre and a radius > 0")
-    return value
-
-
-def _upper(value: object) -> object:
-    parts = _split(value)
-    return [str(part).upper() for part in parts] if isinstance(parts, list | tuple) else parts
-
-
-def _integer(value: object) -> object:
-    """Take ``"-1"`` for -1; a Literal does not convert by itself."""
-    return int(value) if isinstance(value, str) and re.fullmatch(r"\s*[+-]?1\s*", value) else value
-
-
-Sign: TypeAlias = Annotated[Literal[1, -1], BeforeValidator(_integer)]
-OptionalFloat: TypeAlias = Annotated[float | None, BeforeValidator(_none_if_empty)]
-OptionalRoi: TypeAlias = Annotated[
-    Roi | None, BeforeValidator(_split_or_none), AfterValidator(_sphere)
-]
-Gating: TypeAlias = Literal[
-    "auto", "navigator", "none", "window", "drift", "smallest", "two_bin", "soft"
-]
-ExtraSeries: TypeAlias = Literal["PHASE", "LOCAL_FIELD", "FIELD", "MASK"]
-
-
-class Settings(BaseModel):
-    """What a user can choose, with the defaults the product stands for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    # acquisition
-    phase_sign: Sign = Field(
-        1, description="1: phase grows with the field; -1: the scanner does the opposite."
-    )
-    centre_source: Literal["auto", "user", "header"] = Field(
-        "auto", description="Where the k-space centre is read: idx.user[5]/[6], header limits."
-    )
-    gating: Gating = Field(
-        "auto",
-        description="Which heartbeats count: none (all), window, drift (following), smallest "
-        "complete window, two_bin, soft weights; navigator: the best of them; auto: the chain's "
-        "own (cardiac_qsm gates).",
-    )
-    navigator_window: float = Field(
-        5.0, gt=0, le=100, description="Accepted range of diaphragm positions [mm]."
-    )
-    navigator_fov: float = Field(
-        256.0, gt=0, le=2000, description="Length of the navigator column [mm]."
-    )
-    navigator_estimator: Literal["correlation", "template", "edge"] = Field(
-        "correlation", description="How navigator profiles are compared."
-    )
-    navigator_source: str = Field(
-        "auto",
-        pattern=rf"^(auto|profile|respiration|{_HEAD_FIELD})$",
-        description="Where positions come from: profile, respiration, user_int[0], user_float[0], "
-        "idx_user[0], flag[57]; auto: profiles, else the belt.",
-    )
-    navigator_unit: float = Field(
-        0.1,
-        ge=-100,
-        le=100,
-        description="Displacement towards the head for each unit of a reported position [mm].",
-    )
-    accept_source: str = Field(
-        "none",
-        pattern=rf"^(none|{_HEAD_FIELD})$",
-        description="Where the scanner's verdict is, if it gated: user_int[1], flag[57], ...",
-    )
-    rr_tolerance: float = Field(
-        0.25, ge=0, lt=0.5, description="Largest deviation of RR intervals, relative; 0: any."
-    )
-    tracking: Literal["off", "fixed", "estimate"] = Field(
-        "estimate",
-        description="Shift lines back by the heart's displacement; estimate: its factor.",
-    )
-    tracking_factor: float = Field(
-        0.6, ge=-2, le=2, description="Displacement of the heart for that of the diaphragm."
-    )
-    prospective_tracking: float = Field(
-        0.0, ge=-2, le=2, description="Part of it by which the sequence already moved the slab."
-    )
-    max_missing: float = Field(
-        0.1, ge=0, le=1, description="Largest part of k-space that may be missing."
-    )
-    coil_compression: Literal["gcc", "svd", "off"] = Field(
-        "gcc",
-        description="Virtual coils: others at each x (gcc), the same all over (svd), or all coils.",
-    )
-    coil_energy: float = Field(
-        0.999, gt=0, le=1, description="Part of the signal's energy that virtual coils keep."
-    )
-    # echoes
-    parallel_imaging: Literal["auto", "grappa", "sense", "none"] = Field(
-        "auto",
-        description="Lines left out: grappa (auto, if accelerated), sense (auto, if lost), zeros.",
-    )
-    sensitivities: Literal["adaptive", "espirit"] = Field(
-        "adaptive", description="How coils are learnt: voxel by voxel (Walsh), or by ESPIRiT."
-    )
-    partial_fourier: Literal["pocs", "zero"] = Field(
-        "zero", description="Beyond the k-space covered: from smooth phase (POCS), or zeros."
-    )
-    bipolar: Literal["auto", "none"] = Field(
-        "auto", description="Phase between echoes of opposite readout; auto: found and removed."
-    )
-    # field
-    field: Literal["auto", "water_fat", "water"] = Field(
-        "auto",
-        description="What the echoes hold: water_fat separates fat, water alone; auto: water_fat "
-        "in cardiac_qsm from 3 echoes on, else water.",
-    )
-    fat_spectrum: Literal["hamilton6", "hamilton9", "ren9", "single"] = Field(
-        "hamilton6", description="Peaks of fat, by their publication; single: -3.4 ppm alone."
-    )
-    temperature: float = Field(
-        37.0, ge=0, le=60, description="Of the object [degrees Celsius]; moves water against fat."
-    )
-    water_fat_start: Literal["global", "in_phase"] = Field(
-        "global",
-        description="Start of the separation: all fields in the whole image; in_phase: faster, "
-        "unwraps echoes between which fat turns by whole cycles.",
-    )
-    fat_shift: Literal["fixed", "fitted"] = Field(
-        "fixed", description="Distance of fat from water: as published, or fitted to the echoes."
-    )
-    # field to susceptibility
-    background: Literal["auto", "pdf", "lbv"] = Field(
-        "auto", description="Background removal before a local-field inversion; auto: pdf."
-    )
-    inversion: Literal["auto", "total_field", "medi", "tikhonov", "tkd"] = Field(
-        "auto",
-        description="Dipole inversion; auto: total_field in cardiac_qsm, medi in qsm.",
-    )
-    strength: OptionalFloat = Field(
-        None, gt=0, description="Regularisation of the inversion; empty: the method's default."
-    )
-    # biomarkers
-    lv_roi: OptionalRoi = Field(
-        None, description="Left-ventricular blood: sphere L, P, S, radius [mm]."
-    )
-    rv_roi: OptionalRoi = Field(
-        None, description="Right-ventricular blood: sphere L, P, S, radius [mm]."
-    )
-    hematocrit: OptionalFloat = Field(
-        None, gt=0, le=1, description="Haematocrit as a fraction, e.g. 0.42."
-    )
-    hematocrit_se: float = Field(0.02, ge=0, le=0.5, description="Its standard error.")
-    arterial_saturation: OptionalFloat = Field(
-        None, gt=0, le=1, description="Arterial oxygen saturation as a fraction, e.g. 0.97."
-    )
-    calibration: Literal["wen2018", "spees2001", "jain2012"] = Field(
-        "wen2018", description="Susceptibility of deoxygenated blood, by its publication."
-    )
-    # series
-    profile: Literal["scanner", "research"] = Field(
-        "scanner", description="scanner: 12-bit slices; research: float32 volumes."
-    )
-    series: Annotated[tuple[ExtraSeries, ...], BeforeValidator(_upper)] = Field(
-        (), description="Further series to return: PHASE, FIELD, LOCAL_FIELD, MASK."
-    )
 
 
 def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from chistream.arrays import ComplexArray
+from chistream.config import Settings
 from chistream.field.separability import distinctness
 from chistream.field.total_field import FieldMaps, estimate_field
 from chistream.field.water_fat import MIN_ECHOES, estimate_water_fat
@@ -34,7 +35,7 @@ def estimate_maps(job: Job, echoes: ComplexArray) -> tuple[FieldMaps, tuple[str,
         If the echoes do not allow what the settings ask for.
     """
     settings = job.settings
-    spectrum = FAT_SPECTRA[settings.fat_spectrum].at_temperature(settings.temperature)
+    spectrum = fat_spectrum(settings)
     obstacle = _obstacle(job, spectrum)
     asked = settings.field == "water_fat"
     if asked or (settings.field == "auto" and job.chain.has_fat and not obstacle):
@@ -51,6 +52,11 @@ def estimate_maps(job: Job, echoes: ComplexArray) -> tuple[FieldMaps, tuple[str,
         return maps, (obstacle,) if obstacle else ()
     warned = obstacle and settings.field == "auto" and job.chain.has_fat
     return estimate_field(echoes, job.echo_times), (obstacle,) if warned else ()
+
+
+def fat_spectrum(settings: Settings) -> FatSpectrum:
+    """Return the spectrum of fat that the settings ask for, at the temperature they state."""
+    return FAT_SPECTRA[settings.fat_spectrum].at_temperature(settings.temperature)
 
 
 def _obstacle(job: Job, spectrum: FatSpectrum) -> str:

@@ -1,21 +1,28 @@
 """From field maps to susceptibility, by the method that chain and settings ask for."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from chistream.arrays import Mask, RealArray
 from chistream.background.boundary import remove_background_lbv
+from chistream.background.iterative_mean import remove_background_ismv
 from chistream.background.local_field import LocalField
 from chistream.background.projection import remove_background_pdf
+from chistream.background.regularised_sharp import remove_background_resharp
+from chistream.background.sharp import remove_background_sharp, remove_background_vsharp
 from chistream.field.total_field import FieldMaps
 from chistream.job import Job
 from chistream.physics.constants import hz_to_ppm
-from chistream.susceptibility.direct import invert_tikhonov, invert_tkd
+from chistream.susceptibility.cones import invert_heidi, invert_rts
+from chistream.susceptibility.descent import invert_ndi
+from chistream.susceptibility.direct import invert_tikhonov, invert_tkd, invert_tsvd
 from chistream.susceptibility.inversion import Inversion
 from chistream.susceptibility.medi import invert_medi
+from chistream.susceptibility.streaking import invert_ilsqr
 from chistream.susceptibility.total_field import invert_total_field
+from chistream.susceptibility.total_variation import invert_fansi, invert_tv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,10 +61,14 @@ class FieldSource:
     def _inverted(self, job: Job) -> Inversion:
         strength = job.settings.strength
         given: dict[str, object] = {} if strength is None else {"strength": strength}
-        invert = _METHODS[job.inversion]
-        if job.inversion not in {"tkd", "tikhonov"}:
-            given |= {"magnitude": self.magnitude, "weights": self.weights}
-        return invert(
+        method = _METHODS[job.inversion]
+        known = {
+            "magnitude": self.magnitude,
+            "weights": self.weights,
+            "phase_per_ppm": _phase_per_ppm(job),
+        }
+        given |= {name: known[name] for name in method.takes}
+        return method.invert(
             self.field,
             self.mask,
             job.geometry.voxel_size,
@@ -66,11 +77,26 @@ class FieldSource:
         )
 
 
-_METHODS: "dict[str, Callable[..., Inversion]]" = {
-    "tkd": invert_tkd,
-    "tikhonov": invert_tikhonov,
-    "medi": invert_medi,
-    "total_field": invert_total_field,
+class _Method(NamedTuple):
+    """An inversion, and what it takes beside the field."""
+
+    invert: "Callable[..., Inversion]"
+    takes: tuple[str, ...] = ()
+
+
+_METHODS = {
+    "tkd": _Method(invert_tkd),
+    "tsvd": _Method(invert_tsvd),
+    "tikhonov": _Method(invert_tikhonov),
+    "tv": _Method(invert_tv, ("magnitude",)),
+    "wtv": _Method(invert_fansi, ("magnitude", "weights")),
+    "nltv": _Method(invert_fansi, ("magnitude", "weights", "phase_per_ppm")),
+    "ndi": _Method(invert_ndi, ("weights", "phase_per_ppm")),
+    "rts": _Method(invert_rts, ("weights",)),
+    "ilsqr": _Method(invert_ilsqr, ("weights",)),
+    "heidi": _Method(invert_heidi, ("magnitude", "weights")),
+    "medi": _Method(invert_medi, ("magnitude", "weights")),
+    "total_field": _Method(invert_total_field, ("magnitude", "weights")),
 }
 
 
@@ -96,10 +122,40 @@ def remove_background(
     job: Job, total: RealArray, mask: Mask, weights: RealArray
 ) -> tuple[LocalField, str]:
     """Remove the background by the method of the settings; return its name too."""
-    geometry = job.geometry
-    if job.settings.background == "lbv":
-        return remove_background_lbv(total, mask, geometry.voxel_size), "lbv"
-    local = remove_background_pdf(
-        total, mask, geometry.voxel_size, b0_direction=geometry.b0_direction, weights=weights
+    geometry, radius = job.geometry, job.settings.background_radius
+    name = "pdf" if job.settings.background == "auto" else job.settings.background
+    if name == "lbv":
+        return remove_background_lbv(total, mask, geometry.voxel_size), name
+    given: dict[str, object] = {}
+    if radius is not None and name in _SPHERES:
+        given = {"radius": radius}
+    elif radius is not None and name == "vsharp":
+        given = {"radii": tuple(np.arange(radius, 0, -_RADIUS_STEP).tolist())}
+    local = _REMOVALS[name](
+        total,
+        mask,
+        geometry.voxel_size,
+        b0_direction=geometry.b0_direction,
+        weights=weights,
+        **given,
     )
-    return local, "pdf"
+    return local, name
+
+
+def _phase_per_ppm(job: Job) -> float:
+    """Phase that a field of 1 ppm makes until the middle echo [rad]."""
+    return float(2e-6 * np.pi * job.header.h1_frequency * np.mean(job.echo_times))
+
+
+_SPHERES = {"sharp", "resharp", "ismv"}
+
+_RADIUS_STEP = 2.0
+"""From one sphere of V-SHARP to the next [mm]."""
+
+_REMOVALS: "dict[str, Callable[..., LocalField]]" = {
+    "pdf": remove_background_pdf,
+    "sharp": remove_background_sharp,
+    "vsharp": remove_background_vsharp,
+    "resharp": remove_background_resharp,
+    "ismv": remove_background_ismv,
+}

@@ -14,11 +14,12 @@ from chistream.acquisition.readouts import kind_of
 from chistream.arrays import ComplexArray, Mask, RealArray
 from chistream.biomarkers.results import ChiStreamResults
 from chistream.config import Settings
-from chistream.echoes.bipolar import correct_polarity
+from chistream.corrections import Correction, gradient_nonlinearity
 from chistream.echoes.combination import plan_combination
 from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
-from chistream.errors import ReconstructionError
+from chistream.errors import ReconstructionError, SettingsError
 from chistream.physics.geometry import Geometry
+from chistream.physics.nonlinearity import GradientNonlinearity
 from chistream.progress import Reporter
 from chistream.scan import (
     acquisition_options,
@@ -87,6 +88,8 @@ class Job:
         self._head: Head | None = None
         self._acquired: AcquiredScan | None = None
         self._echo_warnings: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self.noise: RealArray | None = None
 
     @cached_property
     def plan(self) -> EncodingPlan:
@@ -95,8 +98,28 @@ class Job:
 
     @cached_property
     def geometry(self) -> Geometry:
-        """Where the reconstructed volume lies."""
-        return geometry_of(self.head, self.header)
+        """Where the reconstructed volume lies, in the voxels that the settings ask for."""
+        planned, wanted = geometry_of(self.head, self.header), self.settings.voxel_size
+        if wanted is None:
+            return planned
+        try:
+            return planned.interpolated(wanted)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+    @cached_property
+    def nonlinearity(self) -> GradientNonlinearity | None:
+        """By how much the gradients are not linear, if the settings name a file that says it."""
+        return gradient_nonlinearity(self.settings.gradient_coefficients)
+
+    @property
+    def bandwidth(self) -> float | None:
+        """Bandwidth of the readout per voxel of the volume along x [Hz]; None if unknown."""
+        dwell = 1e-6 * float(self.head["sample_time_us"])
+        fov = self.plan.encoded_fov
+        if not dwell > 0 or fov is None:
+            return None
+        return self.geometry.voxel_size[2] / (dwell * fov[2])
 
     @property
     def head(self) -> Head:
@@ -125,6 +148,7 @@ class Job:
 
     def receive(self, messages: Messages) -> Messages:
         """Sort readouts while they come, pass images on, and finish k-space."""
+        _ = self.nonlinearity  # a file that is not there is told before the scan, not after it
         options = acquisition_options(self.settings, gated=self.chain.gated)
         acquisition = Acquisition(self.plan, options)
         nz, ny, _ = self.plan.encoded_size
@@ -156,17 +180,21 @@ class Job:
             acquired.lattice,
             acquired.readout_support,
             acquired.calibration,
+            self.echo_times,
+            acquired.reversed_echoes,
         )
-        sizes = self.plan.recon_size, self.plan.kept_size
+        sizes = self.geometry.shape, self.plan.kept_size
         with self.timed("echoes"):
-            echoes, warnings = reconstruct_echoes(
+            echoes, warnings, self.noise = reconstruct_echoes(
                 acquired.hybrid, sampling, *sizes, echo_options(self.settings)
             )
-            if any(acquired.reversed_echoes):
-                echoes, more = self._correct_polarity(echoes)
-                warnings += more
-        self._echo_warnings = warnings
-        return echoes
+            correction = Correction(
+                echoes, self.echo_times, acquired.reversed_echoes, self.bandwidth
+            )
+            correction.apply(self.header, self.settings, self.geometry, self.nonlinearity)
+        self._echo_warnings = (*warnings, *correction.warnings)
+        self.notes = tuple(correction.notes)
+        return correction.echoes
 
     @property
     def inversion(self) -> str:
@@ -195,17 +223,6 @@ class Job:
         start = time.perf_counter()
         yield
         self.seconds[stage] = round(time.perf_counter() - start, 3)
-
-    def _correct_polarity(self, echoes: ComplexArray) -> tuple[ComplexArray, tuple[str, ...]]:
-        if self.settings.bipolar == "none":
-            return echoes, ()
-        corrected, offset = correct_polarity(echoes, self.echo_times, self.acquired.reversed_echoes)
-        if offset is None:
-            return echoes, (
-                "Echoes read backwards were not corrected: no three in a row alternate at equal "
-                "spacing.",
-            )
-        return corrected, ()
 
     def _note_head(self, run: Acquisitions) -> None:
         if self._head is None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from chistream.arrays import ComplexArray
+from chistream.echoes.flow_quality import measure_phase_linearity
 from chistream.field.total_field import FieldMaps
 from chistream.field.water_fat import WaterFatMaps
+from chistream.field_maps import fat_spectrum
 from chistream.inversion import FieldSource, SusceptibilityMap, remove_background
 from chistream.job import Job
 from chistream.measurement import Measurement
@@ -37,7 +39,7 @@ def qsm_volume(
     """Make the susceptibility map [ppb], saying what its zero is and how it came about."""
     comments = (
         f"Relative to the {measured.reference}. Background removal {source.removal}, inversion "
-        f"{found.method}"
+        f"{found.method}. {'. '.join(note.rstrip('.') for note in job.notes)}"
     )
     chi = measured.chi * np.float32(PPB_PER_PPM)
     return replace(job.volume("QSM", chi, source.mask), comments=comments)
@@ -56,6 +58,10 @@ def requested_volumes(
         yield job.volume("FIELD", maps.frequency, maps.mask)
     if "LOCAL_FIELD" in wanted:
         yield _local_field(job, source)
+    if "NOISE" in wanted and job.noise is not None:
+        yield job.volume("NOISE", job.noise, maps.mask)
+    if "FLOW_QC" in wanted:
+        yield from _phase_linearity(job, echoes, maps)
     if "MASK" in wanted:
         yield job.volume("MASK", maps.mask.astype(np.float32), None)
 
@@ -67,6 +73,18 @@ def _water_fat_volumes(job: Job, maps: WaterFatMaps) -> Iterator[Volume]:
     largest = max(float(part.max()) for part in parts.values())
     for token, part in parts.items():
         yield replace(job.volume(token, part, maps.mask), full_scale=largest)
+
+
+def _phase_linearity(job: Job, echoes: ComplexArray, maps: FieldMaps) -> Iterator[Volume]:
+    """Make the map of what the phase of the echoes is off a line [rad], where that can be told."""
+    fat = None
+    if isinstance(maps, WaterFatMaps):
+        fat = fat_spectrum(job.settings).precession(job.echo_times, job.header.h1_frequency)
+    found = measure_phase_linearity(echoes, job.echo_times, 1.0, fat=fat)
+    if found is not None:
+        part = found.suspect[maps.mask].mean() if maps.mask.any() else 0.0
+        volume = job.volume("FLOW_QC", found.residual, maps.mask)
+        yield replace(volume, comments=f"{part:.1%} of the voxels beyond what noise does")
 
 
 def _local_field(job: Job, source: FieldSource) -> Volume:

@@ -111,6 +111,9 @@ def echo_options(settings: Settings) -> EchoOptions:
         parallel_imaging=settings.parallel_imaging,
         sensitivities=settings.sensitivities,
         partial_fourier=settings.partial_fourier,
+        gibbs_filter=settings.gibbs_filter,
+        gibbs_width=settings.gibbs_width,
+        noise_map="NOISE" in settings.series,
     )
 
 

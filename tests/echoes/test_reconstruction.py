@@ -53,7 +53,7 @@ def phase_error(found: ComplexArray, true: ComplexArray, mask: Mask) -> RealArra
 
 def test_full_sampling_gives_phase_between_echoes_and_magnitude(hybrid: ComplexArray) -> None:
     everything = np.ones(SHAPE[:2], bool)
-    found, warnings = reconstruct_echoes(hybrid, sampling_of(everything), SHAPE)
+    found, warnings, _ = reconstruct_echoes(hybrid, sampling_of(everything), SHAPE)
     true, inside = object_echoes(SHAPE), body(SHAPE)
     assert np.abs(phase_error(found, true, inside)).max() < 0.005
     np.testing.assert_allclose(np.abs(found[:, inside]), np.abs(true[:, inside]), rtol=0.01)
@@ -84,13 +84,13 @@ def test_undersampling_costs_little_phase(
     pattern = places | centre_block(SHAPE[:2], (8, 16))
     sampled, sampling = hybrid * pattern[:, :, None], sampling_of(pattern, places=places)
     options = EchoOptions(parallel_imaging=method)
-    found, warnings = reconstruct_echoes(sampled.copy(), sampling, SHAPE, options=options)
+    found, warnings, _ = reconstruct_echoes(sampled.copy(), sampling, SHAPE, options=options)
     true, inside = object_echoes(SHAPE), body(SHAPE)
     error = np.sqrt(np.mean(phase_error(found, true, inside) ** 2))
     assert error < limit
     assert not warnings
     zeros = EchoOptions(parallel_imaging="none")
-    folded, _ = reconstruct_echoes(sampled, sampling, SHAPE, options=zeros)
+    folded, _, _ = reconstruct_echoes(sampled, sampling, SHAPE, options=zeros)
     assert error < 0.5 * np.sqrt(np.mean(phase_error(folded, true, inside) ** 2))
 
 
@@ -99,13 +99,13 @@ def test_espirit_may_teach_the_coils(hybrid: ComplexArray, method: ParallelImagi
     places = EVERYWHERE if method == "none" else lattice(SHAPE[:2], (1, 2))
     pattern = places | centre_block(SHAPE[:2], (16, 16))
     options = EchoOptions(parallel_imaging=method, sensitivities="espirit")
-    found, _ = reconstruct_echoes(
+    found, _, _ = reconstruct_echoes(
         hybrid * pattern[:, :, None], sampling_of(pattern, places=places), SHAPE, options=options
     )
     true, inside = object_echoes(SHAPE), body(SHAPE)
     assert np.sqrt(np.mean(phase_error(found, true, inside) ** 2)) < 0.02
     other = EchoOptions(parallel_imaging=method)
-    adaptive, _ = reconstruct_echoes(
+    adaptive, _, _ = reconstruct_echoes(
         hybrid * pattern[:, :, None], sampling_of(pattern, places=places), SHAPE, options=other
     )
     assert not np.array_equal(found, adaptive)
@@ -116,9 +116,9 @@ def test_a_few_lost_lines_are_filled(hybrid: ComplexArray) -> None:
     pattern |= centre_block(SHAPE[:2], (6, 10))
     sampled, sampling = hybrid * pattern[:, :, None], sampling_of(pattern)
     true = object_echoes(SHAPE)
-    filled, _ = reconstruct_echoes(sampled, sampling, SHAPE)
+    filled, _, _ = reconstruct_echoes(sampled, sampling, SHAPE)
     options = EchoOptions(parallel_imaging="none")
-    zeros, _ = reconstruct_echoes(sampled, sampling, SHAPE, options=options)
+    zeros, _, _ = reconstruct_echoes(sampled, sampling, SHAPE, options=options)
     errors = [np.linalg.norm(np.abs(found) - np.abs(true)) for found in (filled, zeros)]
     assert errors[0] < 0.25 * errors[1]
 
@@ -128,7 +128,7 @@ def test_a_separate_calibration_serves_the_coils_only(hybrid: ComplexArray) -> N
     block = hybrid[:, :, 4:12, 12:28] * np.float32(3)  # another scan, another scale
     sampling = replace(sampling_of(pattern, places=pattern), calibration=block)
     options = EchoOptions(parallel_imaging="sense")
-    found, warnings = reconstruct_echoes(
+    found, warnings, _ = reconstruct_echoes(
         hybrid * pattern[:, :, None], sampling, SHAPE, options=options
     )
     true, inside = object_echoes(SHAPE), body(SHAPE)
@@ -140,7 +140,9 @@ def test_a_separate_calibration_serves_the_coils_only(hybrid: ComplexArray) -> N
 
 def test_without_a_complete_centre_there_are_zeros_and_a_warning(hybrid: ComplexArray) -> None:
     pattern = lattice(SHAPE[:2], (2, 2), 1)
-    found, warnings = reconstruct_echoes(hybrid * pattern[:, :, None], sampling_of(pattern), SHAPE)
+    found, warnings, _ = reconstruct_echoes(
+        hybrid * pattern[:, :, None], sampling_of(pattern), SHAPE
+    )
     assert found.shape == (3, *SHAPE)
     assert "not sampled fully" in warnings[0]
 
@@ -154,7 +156,7 @@ def test_partial_fourier_is_completed_on_request() -> None:
     errors = []
     for method in ("pocs", "zero"):
         options = EchoOptions(partial_fourier=method)
-        found, _ = reconstruct_echoes(sampled, sampling, SHAPE, options=options)
+        found, _, _ = reconstruct_echoes(sampled, sampling, SHAPE, options=options)
         errors.append(np.linalg.norm(np.abs(found) - np.abs(true)))
     assert errors[0] < 0.6 * errors[1]
 
@@ -164,14 +166,14 @@ def test_asymmetric_echoes_are_completed_along_x() -> None:
     noise = complex_noise((3, 2, *SHAPE), 1)
     sampling = replace(sampling_of(np.ones(SHAPE[:2], bool)), readout_support=support)
     assert sampling.support.sum() == SHAPE[0] * SHAPE[1] * (SHAPE[2] - 5)
-    zero, _ = reconstruct_echoes(noise, sampling, SHAPE)
+    zero, _, _ = reconstruct_echoes(noise, sampling, SHAPE)
     options = EchoOptions(partial_fourier="pocs")
-    completed, _ = reconstruct_echoes(noise, sampling, SHAPE, options=options)
+    completed, _, _ = reconstruct_echoes(noise, sampling, SHAPE, options=options)
     assert np.abs(completed - zero).max() > 0.1
 
 
 @pytest.mark.parametrize("recon", [(12, 40, 24), (16, 80, 48)])
 def test_the_image_has_the_size_that_was_asked_for(hybrid: ComplexArray, recon: Size) -> None:
     everything = sampling_of(np.ones(SHAPE[:2], bool))
-    found, _ = reconstruct_echoes(hybrid, everything, recon)
+    found, _, _ = reconstruct_echoes(hybrid, everything, recon)
     assert found.shape == (3, *recon)

@@ -103,8 +103,8 @@ def test_the_stage_offers_them(prior: Prior) -> None:
     hybrid = hybrid_of(20 * object_echoes(shape), smooth_coils(4, shape))
     hybrid *= pattern[:, :, None]
     options = EchoOptions(parallel_imaging=prior)
-    found, warnings = reconstruct_echoes(hybrid, sampling, shape, options=options)
-    plain, _ = reconstruct_echoes(hybrid, sampling, shape)
+    found, warnings, _ = reconstruct_echoes(hybrid, sampling, shape, options=options)
+    plain, _, _ = reconstruct_echoes(hybrid, sampling, shape)
     assert not warnings
     # Other than by coils alone, and not by much.
     assert 1e-4 < norm(found - plain) / norm(plain) < 0.1

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 ParallelImaging: TypeAlias = Literal["auto", "grappa", "sense", "low_rank", "wavelet", "none"]
-Sensitivities: TypeAlias = Literal["adaptive", "espirit"]
+Sensitivities: TypeAlias = Literal["adaptive", "espirit", "mcpc3ds", "aspire"]
+GibbsFilter: TypeAlias = Literal["none", "tukey", "hann", "gaussian", "subvoxel"]
 PartialFourier: TypeAlias = Literal["pocs", "zero"]
 
 
@@ -20,12 +21,20 @@ class EchoOptions:
         in common (a minute at full size), ``none`` for zeros. ``auto``: ``grappa`` for a lattice,
         ``sense`` where single lines are missing.
     sensitivities
-        How the coils are learnt: from how they covary around each voxel (``adaptive``), or from
-        how their lines predict each other (``espirit``).
+        How the coils are learnt: from how they covary around each voxel (``adaptive``), from how
+        their lines predict each other (``espirit``), or from their phase offsets (``mcpc3ds``,
+        ``aspire``), which parallel imaging by sensitivities cannot use as well.
     partial_fourier
         What stands outside the region: what the smoothness of phase says (``pocs``), or ``zero``.
+    gibbs_filter, gibbs_width
+        What is done against ringing, and the width of the taper; None: its own.
+    noise_map
+        Whether the noise of the combined echoes is wanted.
     """
 
     parallel_imaging: ParallelImaging = "auto"
     sensitivities: Sensitivities = "adaptive"
     partial_fourier: PartialFourier = "zero"
+    gibbs_filter: GibbsFilter = "none"
+    gibbs_width: float | None = None
+    noise_map: bool = False

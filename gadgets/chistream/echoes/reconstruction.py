@@ -1,32 +1,43 @@
 """The stage's one entry: k-space, however it was sampled, to one complex image per echo."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from chistream.arrays import ComplexArray, Mask, Size, size_of
-from chistream.echoes.calibration import calibration_block, low_resolution
-from chistream.echoes.coil_images import (
-    coarse_along_x,
-    reconstruct_coil_images,
-    resize,
-    to_recon_grid,
-)
+from chistream.arrays import ComplexArray, Mask, RealArray, Size
+from chistream.echoes.apodization import apodize, remove_ringing
+from chistream.echoes.calibration import calibration_block
+from chistream.echoes.coil_images import to_recon_grid
+from chistream.echoes.coil_model import learn_coils
 from chistream.echoes.combination import combine_kspace
-from chistream.echoes.espirit import estimate_espirit
+from chistream.echoes.gfactor import grappa_noise, sense_noise
 from chistream.echoes.grappa import apply_grappa, learn_grappa
 from chistream.echoes.options import EchoOptions
 from chistream.echoes.partial_fourier import complete_kspace
-from chistream.echoes.regularised import Prior, solve_regularised
+from chistream.echoes.regularised import solve_regularised
 from chistream.echoes.sense import solve_sense
-from chistream.echoes.sensitivities import estimate_sensitivities, refine_sensitivities
 
-_COARSE = (32, 48, 64)
-"""Largest grid ``(z, y, x)`` that sensitivities are learnt on."""
 
-_ECHOES_FOR_COILS = 2
-"""The first echoes have signal enough; the others would only take time."""
+class Reconstructed(NamedTuple):
+    """What became of k-space.
+
+    Parameters
+    ----------
+    echoes
+        ``(echoes, z, y, x)`` complex64. All echoes are combined alike, so that the phase between
+        them is the object's own.
+    warnings
+        What a person should know.
+    noise
+        Standard deviation of an echo's noise ``(z, y, x)`` float32, for a k-space with noise of
+        unit variance in every sample; None if it was not asked for or is not known.
+    """
+
+    echoes: ComplexArray
+    warnings: tuple[str, ...] = ()
+    noise: RealArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +58,10 @@ class Sampling:
     calibration
         A separate scan of the centre of k-space ``(echoes, coils, kz, ky, x)``, centred at
         ``n // 2`` and zero where it has no line; None if there is none.
+    TE
+        Echo times [s], which sensitivities from phase offsets need.
+    reversed_echoes
+        Whether each echo was read backwards.
     """
 
     sampled: Mask
@@ -54,6 +69,8 @@ class Sampling:
     lattice: Mask
     readout_support: Mask
     calibration: ComplexArray | None = None
+    TE: tuple[float, ...] = ()
+    reversed_echoes: tuple[bool, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -72,7 +89,7 @@ def reconstruct_echoes(
     recon_size: Size,
     kept_size: Size | None = None,
     options: EchoOptions | None = None,
-) -> tuple[ComplexArray, tuple[str, ...]]:
+) -> Reconstructed:
     """Reconstruct one complex image for each echo.
 
     Parameters
@@ -92,74 +109,96 @@ def reconstruct_echoes(
 
     Returns
     -------
-    echoes : ComplexArray
-        ``(echoes, z, y, x)`` complex64. All echoes are combined alike, so that the phase between
-        them is the object's own.
-    warnings : tuple[str, ...]
-        What a person should know.
+    Reconstructed
+        The echoes, what a person should know, and the map of their noise if it was asked for.
     """
     options = EchoOptions() if options is None else options
     # The threads are ours: BLAS threads under them wait for each other as soon as another process
     # takes a core, and cost hundreds of times the work.
     with threadpool_limits(1, "blas"):
-        echoes, warnings = _combine(hybrid, sampling, options)
+        echoes, warnings, noise = _combine(hybrid, sampling, options)
     if options.partial_fourier == "pocs":
         echoes = complete_kspace(echoes, sampling.support)
-    return to_recon_grid(echoes, recon_size, kept_size), warnings
+    if options.gibbs_filter == "subvoxel":
+        echoes = remove_ringing(echoes, sampling.support)
+    elif options.gibbs_filter != "none":
+        echoes = apodize(echoes, sampling.support, options.gibbs_filter, options.gibbs_width)
+    if noise is not None:
+        noise = to_recon_grid(noise.astype(np.complex64), recon_size, kept_size).real
+    elif options.noise_map:
+        warnings += ("The noise of the echoes is not known: their reconstruction has no formula.",)
+    return Reconstructed(to_recon_grid(echoes, recon_size, kept_size), warnings, noise)
 
 
-def _combine(
-    hybrid: ComplexArray, sampling: Sampling, options: EchoOptions
-) -> tuple[ComplexArray, tuple[str, ...]]:
+def _combine(hybrid: ComplexArray, sampling: Sampling, options: EchoOptions) -> Reconstructed:
     """Combine the coils on the encoded grid, and fill what was left out."""
     block = _calibration(hybrid, sampling)
-    wants_filling = not sampling.is_complete and options.parallel_imaging != "none"
+    is_filled = not sampling.is_complete and options.parallel_imaging != "none"
     if block is None:
         warning = "The centre of k-space was not sampled fully: what is missing is zero."
-        csm = _sensitivities(hybrid, hybrid, "adaptive")
-        return combine_kspace(hybrid, csm), (warning,) if wants_filling else ()
+        csm = learn_coils(hybrid, hybrid)
+        return Reconstructed(combine_kspace(hybrid, csm), (warning,) if is_filled else ())
+    if not is_filled:
+        csm = _learn_from_all(hybrid, block, sampling, options)
+        return Reconstructed(combine_kspace(hybrid, csm), noise=_noise_of_zeros(csm, sampling))
     method = options.parallel_imaging
-    if not wants_filling:
-        filled = hybrid
-    elif method == "grappa" or (method == "auto" and not sampling.lattice.all()):
-        learnt = learn_grappa(block, sampling.lattice)
-        filled = hybrid  # in place: a second k-space would be the largest thing in memory
-        apply_grappa(filled, sampling.sampled, sampling.region, learnt)
-    else:
-        csm = _sensitivities(hybrid, block, options.sensitivities)
-        if method in {"low_rank", "wavelet"}:
-            prior: Prior = "wavelet" if method == "wavelet" else "low_rank"
-            return solve_regularised(hybrid, sampling.sampled, csm, prior), ()
-        return solve_sense(hybrid, sampling.sampled, csm), ()
-    # What is filled is as good for the coils as what is sampled, and there is more of it.
-    learnt_from = block if options.sensitivities == "espirit" else filled
-    return combine_kspace(filled, _sensitivities(filled, learnt_from, options.sensitivities)), ()
+    if method == "grappa" or (method == "auto" and not sampling.lattice.all()):
+        return _fill_lattice(hybrid, block, sampling, options)
+    csm = learn_coils(hybrid, block, options.sensitivities, sampling.TE, sampling.reversed_echoes)
+    if method == "low_rank" or method == "wavelet":
+        return Reconstructed(solve_regularised(hybrid, sampling.sampled, csm, method))
+    echoes = solve_sense(hybrid, sampling.sampled, csm)
+    return Reconstructed(echoes, noise=_noise_of_sense(csm, sampling, options))
 
 
-def _sensitivities(hybrid: ComplexArray, learnt_from: ComplexArray, method: str) -> ComplexArray:
-    """Learn sensitivities ``(coils, z, y, x)`` on a coarse grid, and interpolate them.
+def _fill_lattice(
+    hybrid: ComplexArray, block: ComplexArray, sampling: Sampling, options: EchoOptions
+) -> Reconstructed:
+    """Fill a lattice in place, as a second k-space would be the largest thing in memory."""
+    learnt = learn_grappa(block, sampling.lattice)
+    apply_grappa(hybrid, sampling.sampled, sampling.region, learnt)
+    csm = _learn_from_all(hybrid, block, sampling, options)
+    echoes = combine_kspace(hybrid, csm)
+    if not options.noise_map:
+        return Reconstructed(echoes)
+    noise = grappa_noise(csm, learnt, sampling.sampled[0], sampling.region)
+    return Reconstructed(echoes, noise=noise * _part_read(sampling))
 
-    Coils vary over centimetres: on a grid of some 6 mm their maps combine with the same signal to
-    noise ratio within 0.05 %, and take a twelfth of the time.
+
+def _learn_from_all(
+    hybrid: ComplexArray, block: ComplexArray, sampling: Sampling, options: EchoOptions
+) -> ComplexArray:
+    """Learn the coils of a k-space that is filled: that is as good as sampled, and there is more.
+
+    ESPIRiT alone looks at how lines predict each other, which filled ones do by design.
     """
-    size = size_of(hybrid)
-    coarse_z, coarse_y, coarse_x = (
-        min(n, largest) for n, largest in zip(size, _COARSE, strict=True)
-    )
-    centre = learnt_from[:_ECHOES_FOR_COILS]
-    nz, ny, nx = (
-        min(n, m) for n, m in zip(size_of(centre), (coarse_z, coarse_y, size[2]), strict=True)
-    )
-    block = coarse_along_x(resize(centre, (nz, ny, nx)), coarse_x)
-    if method == "espirit":
-        csm = estimate_espirit(block, (coarse_z, coarse_y))
-    else:
-        images = reconstruct_coil_images(low_resolution(block, (coarse_z, coarse_y)))
-        reach_y, reach_x = (
-            3 if n > largest else 5 for n, largest in zip(size[1:], _COARSE[1:], strict=True)
-        )
-        csm = estimate_sensitivities(images, (3, reach_y, reach_x))
-    return refine_sensitivities(csm, size)
+    method = options.sensitivities
+    source = block if method == "espirit" else hybrid
+    return learn_coils(hybrid, source, method, sampling.TE, sampling.reversed_echoes)
+
+
+def _noise_of_zeros(csm: ComplexArray, sampling: Sampling) -> RealArray:
+    """Noise where what was not sampled is zero: less of it, and the same all over."""
+    part = np.sqrt(sampling.sampled[0].mean()) * _part_read(sampling)
+    noise: RealArray = np.where(np.any(csm != 0, axis=0), part, 0).astype(np.float32)
+    return noise
+
+
+def _noise_of_sense(
+    csm: ComplexArray, sampling: Sampling, options: EchoOptions
+) -> RealArray | None:
+    """Noise of a lattice that SENSE unfolded, if it is one and its steps divide the grid."""
+    if not options.noise_map or not np.array_equal(sampling.sampled[0], sampling.lattice):
+        return None
+    try:
+        return sense_noise(csm, sampling.lattice) * _part_read(sampling)
+    except ValueError:
+        return None
+
+
+def _part_read(sampling: Sampling) -> np.float32:
+    """Root of the part of the readout that asymmetric echoes reach."""
+    return np.float32(np.sqrt(sampling.readout_support.mean()))
 
 
 def _calibration(hybrid: ComplexArray, sampling: Sampling) -> ComplexArray | None:

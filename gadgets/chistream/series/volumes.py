@@ -71,6 +71,8 @@ SERIES: dict[str, Series] = {
         Series("FAT", 16, "a.u.", Kind.ARBITRARY),
         Series("MASK", 17, "label", Kind.LABEL),
         Series("CHAMBERS", 17, "label", Kind.LABEL),
+        Series("NOISE", 18, "a.u.", Kind.SIGNED, 2**-8, (2, 4)),
+        Series("FLOW_QC", 19, "rad", Kind.SIGNED, 2**-10, (0.25, 0.5)),
         Series("REPORT", 90, "RGB", Kind.RGB),
     )
 }
