@@ -88,12 +88,15 @@ class CentralBlock:
         Counters ``(z, y)`` of the centre.
     n_echoes
         Number of echoes; those of further repetitions follow.
+    keeps_samples
+        Whether anybody will learn from them; if not, only their times are kept.
     first
         Time [s] and samples ``(coils, x)`` of each line.
     """
 
     centre: tuple[int, int]
     n_echoes: int
+    keeps_samples: bool = True
     first: dict[Line, tuple[float, ComplexArray]] = field(default_factory=dict)
     is_in_order: bool = True
     _latest: float = -np.inf
@@ -109,7 +112,8 @@ class CentralBlock:
             self.is_in_order = self.is_in_order and time >= self._latest
             self._latest = max(self._latest, time)
             if line not in self.first or time < self.first[line][0]:
-                self.first[line] = (time, values.copy())
+                kept = values if self.keeps_samples else values[:0]
+                self.first[line] = (time, kept.copy())
 
     def complete_at(self, size: tuple[int, int]) -> float:
         """Tell when the innermost lines of k-space ``(z, y)`` had all come [s]; inf if not yet."""

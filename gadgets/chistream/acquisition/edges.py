@@ -46,13 +46,16 @@ class EdgeLines:
 
     def see(self, lines: Lines) -> None:
         """Keep the ends of what lies outside."""
-        outside = [i for i, line in enumerate(lines.addresses) if self._is_outside(line)]
-        if not outside:
-            return
-        kspace = to_kspace(lines.values[outside], (-1,))
-        for i, samples in zip(outside, kspace, strict=True):
-            line, time = lines.addresses[i]._replace(echo=0), float(lines.times[i])
+        for i, (address, time) in enumerate(
+            zip(lines.addresses, lines.times.tolist(), strict=True)
+        ):
+            line = address._replace(echo=0)
+            if not self._is_outside(address):
+                continue
             if line not in self._first or time < self._first[line][0]:
+                # One at a time: what stays would otherwise lie between the pages of all others,
+                # and keep them from going back to the system.
+                samples = to_kspace(lines.values[i], (-1,))
                 self._first[line] = (time, samples[:, _ends(samples.shape[1])])
 
     def samples(self, readout_support: Mask) -> ComplexArray:

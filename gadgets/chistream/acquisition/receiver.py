@@ -105,7 +105,8 @@ class Receiver:
         if not len(lines) or self.is_fixed:
             return False
         if self._block is None:
-            self._block = CentralBlock(centre, self._plan.n_echoes)
+            keeps_samples = self._options.method != "off"
+            self._block = CentralBlock(centre, self._plan.n_echoes, keeps_samples)
             self._edges = EdgeLines(self._plan, centre)
         self.n_coils = lines.values.shape[1]
         self._start = min(self._start, float(lines.times.min()))
@@ -159,7 +160,7 @@ class Receiver:
 
     def _fix(self, whitening: ComplexArray, noise_variance: float) -> None:
         lines = np.zeros((0, 0, 0), np.complex64)
-        if self._block is not None:
+        if self._block is not None and self._options.method != "off":
             z, y, _ = self._plan.encoded_size
             lines = self._block.until(self._block.complete_at((z, y)))
         self._matrix = learn_coil_matrix(lines, whitening, noise_variance, self._options)
