@@ -14,6 +14,7 @@ from chistream.biomarkers.results import ChiStreamResults
 from chistream.chain import CHAINS, resolve_chain, run_chain, warm_up
 from chistream.config import Settings, parse_settings
 from chistream.errors import ReconstructionError
+from chistream.inversion import _REMOVALS
 from chistream.series.export import results_of
 from chistream.series.images import decode_volumes
 from chistream.series.volumes import Volume
@@ -280,7 +281,7 @@ def test_a_background_removal_that_did_not_settle_is_not_green(
 ) -> None:
     header, messages = scan
     hasty = functools.partial(remove_background_pdf, max_iterations=2)
-    monkeypatch.setattr("chistream.inversion.remove_background_pdf", hasty)
+    monkeypatch.setitem(_REMOVALS, "pdf", hasty)
     settings, _ = parse_settings({"inversion": "tkd"})
     images = [m for m in run_chain("qsm", header, settings, iter(messages)) if isinstance(m, Image)]
     quality = ChiStreamResults.from_json(results_of(images) or "").quality

@@ -12,6 +12,7 @@ from chistream.background.local_field import LocalField
 from chistream.background.projection import remove_background_pdf
 from chistream.background.regularised_sharp import remove_background_resharp
 from chistream.background.sharp import remove_background_sharp, remove_background_vsharp
+from chistream.errors import ReconstructionError
 from chistream.field.total_field import FieldMaps
 from chistream.job import Job
 from chistream.physics.constants import hz_to_ppm
@@ -130,15 +131,20 @@ def remove_background(
     if radius is not None and name in _SPHERES:
         given = {"radius": radius}
     elif radius is not None and name == "vsharp":
-        given = {"radii": tuple(np.arange(radius, 0, -_RADIUS_STEP).tolist())}
-    local = _REMOVALS[name](
-        total,
-        mask,
-        geometry.voxel_size,
-        b0_direction=geometry.b0_direction,
-        weights=weights,
-        **given,
-    )
+        coarsest = max(geometry.voxel_size)
+        radii = np.arange(radius, coarsest, -_RADIUS_STEP).tolist()
+        given = {"radii": tuple(radii) or (radius,)}
+    try:
+        local = _REMOVALS[name](
+            total,
+            mask,
+            geometry.voxel_size,
+            b0_direction=geometry.b0_direction,
+            weights=weights,
+            **given,
+        )
+    except ValueError as error:  # a sphere that does not fit voxels or volume
+        raise ReconstructionError("background", f"{name}: {error}; set background_radius") from None
     return local, name
 
 

@@ -1,0 +1,202 @@
+"""What a person can choose, through the whole chain: every method gives a map, or says why not."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from chistream.arrays import RealArray
+from chistream.chain import run_chain
+from chistream.config import parse_settings
+from chistream.corrections import GRADIENTS_FOLDER, gradient_nonlinearity
+from chistream.errors import ReconstructionError, SettingsError
+from chistream.inversion import _METHODS, _REMOVALS
+from chistream.schema import Inversion
+from chistream.series.images import decode_volumes
+from chistream.series.volumes import Volume
+from chistream.stream.files import read_messages
+from chistream.stream.header import ScanHeader, read_header
+from chistream.stream.messages import Header, Image, Message
+from chistream_simulator.truth import Truth, read_truth, truth_path
+
+
+@pytest.fixture(scope="module")
+def scan(tiny_raw: Path) -> tuple[ScanHeader, list[Message]]:
+    header, *messages = read_messages(tiny_raw)
+    assert isinstance(header, Header)
+    return read_header(header.xml), messages
+
+
+@pytest.fixture(scope="module")
+def truth(tiny_raw: Path) -> Truth:
+    return read_truth(truth_path(tiny_raw))
+
+
+def run(
+    scan: tuple[ScanHeader, list[Message]], chain: str = "qsm", **settings: object
+) -> dict[str, list[Volume]]:
+    checked, unknown = parse_settings({"profile": "research", **settings})
+    assert not unknown
+    returned = run_chain(chain, scan[0], checked, iter(scan[1]))
+    images = [message for message in returned if isinstance(message, Image)]
+    volumes: dict[str, list[Volume]] = {}
+    for volume in decode_volumes(images):
+        volumes.setdefault(volume.token, []).append(volume)
+    return volumes
+
+
+def correlation(found: RealArray, volume: Volume, truth: Truth) -> float:
+    mask = np.asarray(volume.mask) & np.isfinite(found)
+    return float(np.corrcoef(found[mask], truth.chi[mask])[0, 1])
+
+
+def test_every_inversion_that_the_schema_names_is_there() -> None:
+    assert {"auto", *_METHODS} == set(get_args(Inversion))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted(set(_METHODS) - {"total_field", "medi", "tkd"}))
+def test_every_inversion_finds_the_blood(
+    scan: tuple[ScanHeader, list[Message]], truth: Truth, method: str
+) -> None:
+    qsm = run(scan, inversion=method, background="lbv")["QSM"][0]
+    assert correlation(qsm.values, qsm, truth) > 0.3
+    assert f"inversion {method}" in (qsm.comments or "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("removal", sorted(set(_REMOVALS) - {"pdf"}))
+def test_every_background_removal_is_named_with_its_map(
+    scan: tuple[ScanHeader, list[Message]], removal: str
+) -> None:
+    settings = {"background": removal, "background_radius": 20}
+    volumes = run(scan, inversion="tkd", series="LOCAL_FIELD", **settings)
+    assert f"Background removal {removal}" in (volumes["LOCAL_FIELD"][0].comments or "")
+    assert np.isfinite(volumes["QSM"][0].values).any()
+
+
+def test_a_sphere_smaller_than_a_voxel_is_refused(
+    scan: tuple[ScanHeader, list[Message]],
+) -> None:
+    with pytest.raises(ReconstructionError, match="background_radius"):
+        run(scan, inversion="tkd", background="sharp", background_radius=1)
+
+
+def test_chosen_voxels_reach_every_series_in_the_same_place(
+    scan: tuple[ScanHeader, list[Message]],
+) -> None:
+    plain = run(scan, "echoes")["MAGNITUDE"][0]
+    fine = run(scan, "echoes", voxel_size=min(plain.geometry.voxel_size) / 2)["MAGNITUDE"][0]
+    sides = [
+        np.multiply(volume.geometry.shape, volume.geometry.voxel_size) for volume in (plain, fine)
+    ]
+    np.testing.assert_allclose(sides[0], sides[1], rtol=1e-6)
+    assert np.ptp(fine.geometry.voxel_size) < 0.1 * min(fine.geometry.voxel_size)
+    middles = [middle_of(volume) for volume in (plain, fine)]
+    assert np.linalg.norm(np.subtract(*middles)) < 0.05 * min(plain.geometry.voxel_size)
+
+
+def middle_of(volume: Volume) -> RealArray:
+    """Centre of mass in the patient (L, P, S) [mm]."""
+    weight = np.abs(volume.values) ** 2
+    middle: RealArray = (
+        np.einsum("izyx,zyx->i", volume.geometry.voxel_positions(), weight) / weight.sum()
+    )
+    return middle
+
+
+@pytest.mark.parametrize("filter_name", ["tukey", "hann", "gaussian", "subvoxel"])
+def test_filters_against_ringing_change_the_picture_a_little(
+    scan: tuple[ScanHeader, list[Message]], filter_name: str
+) -> None:
+    plain = run(scan, "echoes")["MAGNITUDE"][0].values
+    filtered = run(scan, "echoes", gibbs_filter=filter_name)["MAGNITUDE"][0].values
+    change = np.linalg.norm(filtered - plain) / np.linalg.norm(plain)
+    assert 0.003 < change < 0.5
+
+
+def test_coils_can_be_learnt_from_their_offsets(scan: tuple[ScanHeader, list[Message]]) -> None:
+    plain, offsets = (
+        run(scan, "echoes", sensitivities=method)["MAGNITUDE"][0].values
+        for method in ("adaptive", "mcpc3ds")
+    )
+    bright = plain > 0.3 * plain.max()
+    np.testing.assert_allclose(
+        offsets[bright] / offsets.max(), plain[bright] / plain.max(), atol=0.1
+    )
+
+
+def test_noise_and_phase_linearity_come_on_request(
+    scan: tuple[ScanHeader, list[Message]],
+) -> None:
+    volumes = run(scan, inversion="tkd", background="lbv", series="NOISE,FLOW_QC")
+    noise, flow = volumes["NOISE"][0], volumes["FLOW_QC"][0]
+    inside = np.asarray(noise.mask)
+    np.testing.assert_allclose(noise.values[inside], noise.values[inside].max(), rtol=0.05)
+    assert 0 < np.median(flow.values[inside]) < 0.5
+    assert "beyond what noise does" in (flow.comments or "")
+
+
+def test_corrections_are_named_in_the_comments(scan: tuple[ScanHeader, list[Message]]) -> None:
+    qsm = run(scan, inversion="tkd", background="lbv", eddy_currents="estimate")["QSM"][0]
+    assert "Linear phases of single echoes removed" in (qsm.comments or "")
+    assert "oncomitant fields" in (qsm.comments or "")
+
+
+COEFFICIENTS = "0.25 m = R0, lnorm = 4?\n 1 A( 3, 0)  -0.05  z\n 2 A( 3, 1)  -0.04  x\n"
+
+
+def test_a_named_coefficient_file_unwarps(
+    scan: tuple[ScanHeader, list[Message]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "coil.grad").write_text(COEFFICIENTS)
+    monkeypatch.setenv(GRADIENTS_FOLDER, str(tmp_path))
+    plain = run(scan, "echoes")["MAGNITUDE"][0].values
+    unwarped = run(scan, "echoes", gradient_coefficients="coil")["MAGNITUDE"][0].values
+    assert np.abs(unwarped - plain).max() > 0.01 * plain.max()
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "no coil.grad"), ("nothing", "no radius")])
+def test_a_file_that_says_nothing_is_refused_before_the_scan(
+    scan: tuple[ScanHeader, list[Message]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str | None,
+    words: str,
+) -> None:
+    if content is not None:
+        (tmp_path / "coil.coef").write_text(content)
+    monkeypatch.setenv(GRADIENTS_FOLDER, str(tmp_path))
+    settings, _ = parse_settings({"gradient_coefficients": "coil"})
+    taken: list[Message] = []
+
+    def messages() -> Iterable[Message]:
+        for message in scan[1]:
+            taken.append(message)
+            yield message
+
+    with pytest.raises(SettingsError, match=words):
+        list(run_chain("echoes", scan[0], settings, iter(messages())))
+    assert not taken
+
+
+def test_no_client_names_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="gradient_coefficients"):
+        parse_settings({"gradient_coefficients": "../secret"})
+    monkeypatch.delenv(GRADIENTS_FOLDER, raising=False)
+    with pytest.raises(SettingsError, match=GRADIENTS_FOLDER):
+        gradient_nonlinearity("coil")
+
+
+def test_a_taper_has_limits_of_its_own() -> None:
+    for name, width in (("tukey", 2), ("hann", 0.5)):
+        with pytest.raises(SettingsError, match="gibbs_width"):
+            parse_settings({"gibbs_filter": name, "gibbs_width": width})
+    assert parse_settings({"gibbs_filter": "tukey", "gibbs_width": 0.3})[0].gibbs_width == 0.3
+
+
+def test_voxels_beyond_reason_are_refused(scan: tuple[ScanHeader, list[Message]]) -> None:
+    with pytest.raises(SettingsError, match="voxels of"):
+        run(scan, "echoes", voxel_size=0.01)
