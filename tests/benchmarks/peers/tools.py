@@ -7,6 +7,7 @@ y, x)``. A tool that is not installed says so by ``reason_missing``.
 import importlib
 import importlib.metadata
 import importlib.util
+import resource
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from chistream.echoes.espirit import estimate_espirit
 from chistream.echoes.grappa import fill_grappa
 from chistream.echoes.sense import solve_sense
 from chistream.echoes.sensitivities import estimate_sensitivities
-from chistream.physics.fourier import to_kspace
+from chistream.physics.fourier import to_image, to_kspace
 
 STRENGTH = 2e-4
 """Of the L2 penalty, for all tools that take one."""
@@ -53,16 +54,18 @@ def calibration_kspace(case: Case) -> ComplexArray:
 def ours_grappa(case: Case) -> ComplexArray:
     """Fill the lattice, and combine by the case's maps."""
     everywhere = np.ones(case.pattern.shape, dtype=bool)
-    sampled = np.stack([case.pattern] * len(case.lines))
-    filled = fill_grappa(case.lines, sampled, everywhere, case.lattice, case.block)
-    return combine_coils(reconstruct_coil_images(filled), case.maps)
+    lines = case.lines
+    sampled = np.stack([case.pattern] * len(lines))
+    filled = fill_grappa(lines, sampled, everywhere, case.lattice, case.block)
+    return combine_coils(reconstruct_coil_images(filled), case.true_maps)
 
 
 def ours_sense(case: Case) -> ComplexArray:
     """Conjugate gradients, an x at a time."""
-    sampled = np.stack([case.pattern] * len(case.lines))
+    lines = case.lines
+    sampled = np.stack([case.pattern] * len(lines))
     return solve_sense(
-        case.lines, sampled, case.maps, strength=STRENGTH, max_iterations=N_ITERATIONS
+        lines, sampled, case.true_maps, strength=STRENGTH, max_iterations=N_ITERATIONS
     )
 
 
@@ -81,10 +84,22 @@ def sigpy_sense(case: Case) -> ComplexArray:
     weights = np.broadcast_to(case.pattern[:, :, None], case.size).astype(np.float32)
     settings = {"lamda": STRENGTH, "weights": weights, "max_iter": N_ITERATIONS}
     echoes = [
-        app.SenseRecon(to_kspace(echo, (-1,)), case.maps, show_pbar=False, **settings).run()
+        app.SenseRecon(to_kspace(echo, (-1,)), case.true_maps, show_pbar=False, **settings).run()
         for echo in case.lines
     ]
     return np.asarray(echoes, np.complex64)
+
+
+def pygrappa_grappa(case: Case) -> ComplexArray:
+    """Fill the lattice echo by echo, by kernels of 5 x 5 x 3 in 3D, and combine by the maps."""
+    pygrappa: Any = importlib.import_module("pygrappa")
+    settings = {"kernel_size": (5, 5, 3), "coil_axis": 0, "lamda": 0.01}
+    filled = [
+        pygrappa.mdgrappa(to_kspace(lines, (-1,)), to_kspace(block, (-1,)), **settings)
+        for lines, block in zip(case.lines, case.block, strict=True)
+    ]
+    hybrid = to_image(np.asarray(filled, np.complex64), (-1,))
+    return combine_coils(reconstruct_coil_images(hybrid), case.true_maps)
 
 
 def load_mrpro() -> tuple[Any, Any]:
@@ -112,7 +127,7 @@ def mrpro_sense(case: Case) -> ComplexArray:
     """CG-SENSE of all echoes at once, in 3D, with a mask for the pattern."""
     torch, mrpro = load_mrpro()
     operators = mrpro.operators
-    maps = torch.from_numpy(case.maps)[None]
+    maps = torch.from_numpy(case.true_maps)[None]
     kspace = torch.from_numpy(to_kspace(case.lines, (-1,)))
     mask = torch.from_numpy(np.ascontiguousarray(case.pattern))[:, :, None].float()
     fourier = operators.FastFourierOp(dim=(-3, -2, -1)) @ operators.SensitivityOp(maps)
@@ -159,6 +174,13 @@ def run_bart(command: list[str], *inputs: ComplexArray) -> ComplexArray:
         return np.fromfile(f"{target}.cfl", np.complex64).reshape(shape)
 
 
+def processor_seconds(method: str) -> float:
+    """Time that the processor has spent on this process, or on the commands it ran [s]."""
+    who = resource.RUSAGE_CHILDREN if method.startswith("BART") else resource.RUSAGE_SELF
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
 def held_by(pid: int | str) -> float:
     """Most memory that a process has held so far [MB]; 0 if it is gone."""
     try:
@@ -183,7 +205,7 @@ def bart_sense(case: Case) -> ComplexArray:
     """Conjugate gradients echo by echo, in 3D."""
     command = ["pics", "-S", "-l2", "-r", str(STRENGTH), "-i", str(N_ITERATIONS)]
     echoes = [
-        run_bart(command, to_kspace(echo, (-1,)), case.maps).reshape(case.size)
+        run_bart(command, to_kspace(echo, (-1,)), case.true_maps).reshape(case.size)
         for echo in case.lines
     ]
     return np.array(echoes)
@@ -201,11 +223,13 @@ MAPS: dict[str, Callable[[Case], ComplexArray]] = {
 ECHOES: dict[str, Callable[[Case], ComplexArray]] = {
     "chistream SENSE": ours_sense,
     "chistream GRAPPA": ours_grappa,
+    "pygrappa mdgrappa": pygrappa_grappa,
     "sigpy SENSE": sigpy_sense,
     "mrpro SENSE": mrpro_sense,
     "BART pics (SENSE)": bart_sense,
 }
 METHODS = MAPS | ECHOES
+TOOLS = ("chistream", "sigpy", "mrpro", "BART", "pygrappa")
 
 
 def reason_missing(method: str) -> str | None:
