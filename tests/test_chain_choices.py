@@ -18,7 +18,8 @@ from chistream.series.images import decode_volumes
 from chistream.series.volumes import Volume
 from chistream.stream.files import read_messages
 from chistream.stream.header import ScanHeader, read_header
-from chistream.stream.messages import Header, Image, Message
+from chistream.stream.messages import Header, Image, Message, Text
+from chistream_simulator.commands import simulate
 from chistream_simulator.truth import Truth, read_truth, truth_path
 
 
@@ -71,8 +72,9 @@ def test_every_inversion_finds_the_blood(
 def test_every_background_removal_is_named_with_its_map(
     scan: tuple[ScanHeader, list[Message]], removal: str
 ) -> None:
-    settings = {"background": removal, "background_radius": 20}
-    volumes = run(scan, inversion="tkd", series="LOCAL_FIELD", **settings)
+    volumes = run(
+        scan, inversion="tkd", series="LOCAL_FIELD", background=removal, background_radius=20
+    )
     assert f"Background removal {removal}" in (volumes["LOCAL_FIELD"][0].comments or "")
     assert np.isfinite(volumes["QSM"][0].values).any()
 
@@ -200,3 +202,23 @@ def test_a_taper_has_limits_of_its_own() -> None:
 def test_voxels_beyond_reason_are_refused(scan: tuple[ScanHeader, list[Message]]) -> None:
     with pytest.raises(SettingsError, match="voxels of"):
         run(scan, "echoes", voxel_size=0.01)
+
+
+@pytest.mark.slow
+def test_sparks_are_taken_out_and_counted(tmp_path: Path) -> None:
+    pictures, texts = [], []
+    for spikes, choice in ((0, "auto"), (4e-3, "auto"), (4e-3, "off")):
+        raw = tmp_path / f"{spikes}-{choice}.h5"
+        simulate(raw, "tiny", overrides={"spike_rate": str(spikes)})
+        header, *messages = read_messages(raw)
+        assert isinstance(header, Header)
+        settings, _ = parse_settings({"profile": "research", "spikes": choice})
+        returned = list(run_chain("echoes", read_header(header.xml), settings, iter(messages)))
+        images = [message for message in returned if isinstance(message, Image)]
+        pictures.append(decode_volumes(images)[0].values)
+        texts.append(" ".join(m.text for m in returned if isinstance(m, Text)))
+    clean, mended, spoilt = pictures
+    harm, rest = (np.linalg.norm(picture - clean) for picture in (spoilt, mended))
+    assert rest < 0.1 * harm
+    assert "sparks were taken out of readouts" in texts[1]
+    assert not any("sparks" in texts[i] for i in (0, 2))

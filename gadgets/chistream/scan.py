@@ -77,6 +77,7 @@ def acquisition_options(settings: Settings, *, gated: bool) -> AcquisitionOption
         phase_sign=settings.phase_sign,
         centre_source=settings.centre_source,
         max_missing_fraction=settings.max_missing,
+        removes_spikes=settings.spikes == "auto",
         compression=CompressionOptions(settings.coil_compression, settings.coil_energy),
         gating=GatingOptions(
             scheme=_scheme(settings, gated=gated),

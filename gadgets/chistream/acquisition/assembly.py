@@ -22,6 +22,7 @@ from chistream.acquisition.readouts import Readout, ReadoutKind, kind_of
 from chistream.acquisition.receiver import Receiver, Whitened
 from chistream.acquisition.repetitions import align_repetitions
 from chistream.acquisition.sorting import Sorter
+from chistream.acquisition.spikes import SpikeFilter
 from chistream.acquisition.tracking import SlabAxes, estimate_factor, shift_back
 from chistream.arrays import ComplexArray, RealArray, Vector
 from chistream.errors import ReconstructionError
@@ -62,6 +63,8 @@ class Acquisition:
         self._centre = CentreFinder()
         self._calibration = CalibrationScan(plan)
         self._seen = Observations(plan)
+        self._spikes = SpikeFilter(plan.kept_size[2] / plan.encoded_size[2])
+        self._n_spikes = 0
 
     def feed(self, readout: Readout) -> None:
         """Take in one readout of any kind; its samples are copied.
@@ -207,6 +210,11 @@ class Acquisition:
             self._pass_waveforms_on()
         self._sorter.take_head(readout, time)
         self._seen.note(readout)
+        if self._options.removes_spikes:
+            samples, n = self._spikes.clean(readout.samples)
+            if n:
+                readout = replace(readout, samples=samples)
+                self._n_spikes += n
         if self._batch.is_full:
             self._flush()
         self._batch.put(readout, address, time)
@@ -306,6 +314,7 @@ class Acquisition:
             if self._options.gating.tracking != "off" and gating.tracking_factor is None:
                 warnings.append("They were not shifted: how far the heart moved is not known.")
         counts = (
+            (self._n_spikes, "sparks were taken out of readouts"),
             (sorter.n_unusable_navigators, "navigator readouts could not be used"),
             (sorter.n_without_navigator, "readouts came before the first navigator"),
             (sorter.n_late_navigators, "navigator readouts came too late to be used"),

@@ -121,6 +121,8 @@ class AcquisitionOptions:
         How breathing is measured, and what follows from it.
     compression
         How many virtual coils k-space holds.
+    removes_spikes
+        Whether sparks are taken out of raw readouts.
 
     Raises
     ------
@@ -133,6 +135,7 @@ class AcquisitionOptions:
     max_missing_fraction: float = 0.1
     gating: GatingOptions = field(default_factory=GatingOptions)
     compression: CompressionOptions = field(default_factory=CompressionOptions)
+    removes_spikes: bool = True
 
     def __post_init__(self) -> None:
         if self.phase_sign not in {-1, 1}:
