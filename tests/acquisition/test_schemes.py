@@ -148,12 +148,14 @@ def test_positions_come_from_where_they_are_said_to_be(
 
 @pytest.mark.parametrize("accepts", ["idx_user[3]", "flag[57]"])
 @pytest.mark.parametrize("navigators", [False, True])
+@pytest.mark.parametrize("scheme", ["window", "soft", "smallest"])
 def test_what_the_scanner_gated_is_not_gated_again(
-    scanner: Scanner, accepts: str, navigators: bool
+    scanner: Scanner, accepts: str, navigators: bool, scheme: str
 ) -> None:
     positions = breathing()
     readouts = heartbeats(scanner, positions, navigators=navigators)
-    scan = acquire(scanner, readouts, accepts=accepts, window=0.1, max_change=0.1)
+    options = {"scheme": scheme, "window": 0.1, "max_change": 0.1}
+    scan = acquire(scanner, readouts, accepts=accepts, **options)
     assert scan.gating.n_accepted == int((np.abs(positions) < 1).sum())
     assert list(scan.gating.rejected) == ["rejected by the scanner"]
     assert gain(scanner, scan).max() < 2.0

@@ -54,16 +54,17 @@ class Judge:
         -------
         beats : Heartbeats
             One for each position.
-        times : RealArray
-            Their times ``(n,)``, ascending [s].
+        starts : RealArray
+            From when on each stands for the readouts that come ``(n,)``, ascending [s].
         wanted : RealArray
             Middle of the window at each ``(n,)`` [mm].
         """
         times, measured = track.by_time()
+        starts = track.starts(times)
         follows = self._options.scheme == "drift"
         wanted = self._followed.at(times, measured) if follows else np.zeros(len(times))
         beats = judge_heartbeats(
-            times,
+            starts,
             measured,
             line_times,
             window=self._options.window,
@@ -72,7 +73,7 @@ class Judge:
             is_regular=self._is_regular(times),
             is_kept=self._is_kept(times) if self._options.accepts != "none" else None,
         )
-        return beats, times, wanted
+        return beats, starts, wanted
 
     def _is_regular(self, times: RealArray) -> Mask:
         triggers = self._log.triggers()

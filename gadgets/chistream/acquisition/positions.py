@@ -71,6 +71,10 @@ class Track(ABC):
     def by_time(self) -> tuple[RealArray, RealArray]:
         """Return times [s], ascending, and displacements [mm] of all measurements."""
 
+    def starts(self, times: RealArray) -> RealArray:
+        """Return from when on each measurement ``(n,)`` stands for the readouts that come [s]."""
+        return times
+
     def covers(self, time: float) -> bool:  # noqa: ARG002
         """Tell whether all that was measured until a time [s] is in, as far as one can know."""
         return True

@@ -140,6 +140,11 @@ class SelfTrack(Track):
             return times, np.full(len(times), np.nan)
         return times, self._learnt.displacements(projections)
 
+    @override
+    def starts(self, times: RealArray) -> RealArray:
+        # The line may lie anywhere in a heartbeat: readouts take the nearest visit.
+        return np.concatenate([[-np.inf], (times[:-1] + times[1:]) / 2])[: len(times)]
+
     def _by_time(self) -> tuple[RealArray, RealArray]:
         order = np.argsort(self._times, kind="stable")
         return np.array(self._times)[order], np.array(self._projections)[order]

@@ -176,9 +176,9 @@ class Sorter:
         if self._track is None:
             self._put_all()
             return self._kspace, report_ungated(self._why_ungated(), self._options.window)
-        beats, times, wanted = self._judge.judge(self._track, self._times_of_lines())
+        beats, starts, wanted = self._judge.judge(self._track, self._times_of_lines())
         while self._held:
-            self._put(self._held.pop(), beats, times)
+            self._put(self._held.pop(), beats, starts)
         window = self._window_at(wanted)
         if self._options.chooses_window and self._kspace is not None:
             window = self._choose_window(self._kspace) or window
@@ -300,15 +300,15 @@ class Sorter:
         waiting = [lines for lines in self._held if lines.times.max() >= horizon]
         if len(waiting) == len(self._held):
             return
-        beats, times, _ = self._judge.judge(track, self._times_of_lines())
+        beats, starts, _ = self._judge.judge(track, self._times_of_lines())
         ready = [lines for lines in self._held if lines.times.max() < horizon]
         self._held = waiting
         while ready:  # what is sorted is let go at once
-            self._put(ready.pop(), beats, times)
+            self._put(ready.pop(), beats, starts)
 
-    def _put(self, lines: Lines, beats: Heartbeats, times: RealArray) -> None:
+    def _put(self, lines: Lines, beats: Heartbeats, starts: RealArray) -> None:
         kspace, combined = self._room_for(lines)
-        index, is_steady = heartbeat_of(lines.times, times), beats.is_steady
+        index, is_steady = heartbeat_of(lines.times, starts), beats.is_steady
         for i, (beat, line) in enumerate(zip(index, lines.addresses, strict=True)):
             self.n_without_navigator += beat < 0
             when, values = float(lines.times[i]), combined[i]
@@ -317,7 +317,9 @@ class Sorter:
                 continue
             position = float(beats.displacement[beat])
             steady = bool(is_steady[beat])
-            if steady and self._options.tracking == "estimate":
+            # What the scanner rejected counts here alone: it moved, and tells how far.
+            tells_motion = steady or self._options.accepts != "none"
+            if tells_motion and self._options.tracking == "estimate":
                 first = line._replace(echo=line.echo % self._plan.n_echoes)
                 self.central.see(first, when, position, lines.values[i])
             weight = self._weight(beats, int(beat))
@@ -330,7 +332,7 @@ class Sorter:
         """How much a heartbeat counts as it comes; 0 if its line has to wait for a better one."""
         if self._options.chooses_window:
             return 0.0
-        if self._options.scheme != "soft":
+        if self._options.scheme != "soft" or self._options.accepts != "none":
             return float(beats.is_accepted[beat])
         distance = beats.distance[beat]
         if not beats.is_steady[beat] or distance > _SOFT_REACH * self._options.window:
