@@ -23,6 +23,8 @@ def test_the_table_is_the_published_one() -> None:
         "FAT": (16, "a.u."),
         "MASK": (17, "label"),
         "CHAMBERS": (17, "label"),
+        "NOISE": (18, "a.u."),
+        "FLOW_QC": (19, "rad"),
         "REPORT": (90, "RGB"),
     }
 
