@@ -28,6 +28,8 @@ def scan(TE: tuple[float, ...], chain: str = "cardiac_qsm", **settings: object) 
         "echo_times": TE,
         "header": SimpleNamespace(h1_frequency=F0),
         "geometry": SimpleNamespace(voxel_size=(5.0, 3.0, 2.0)),
+        "bandwidth": None,
+        "acquired": SimpleNamespace(reversed_echoes=(False,) * len(TE)),
     }
     return cast("Job", SimpleNamespace(**parts))
 

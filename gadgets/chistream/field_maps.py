@@ -47,6 +47,7 @@ def estimate_maps(job: Job, echoes: ComplexArray) -> tuple[FieldMaps, tuple[str,
             job.geometry.voxel_size,
             spectrum=spectrum,
             initialisation=settings.water_fat_start,
+            bandwidth=_bandwidth(job),
             shift_regions=regions if settings.fat_shift == "fitted" else None,
         )
         return maps, (obstacle,) if obstacle else ()
@@ -57,6 +58,14 @@ def estimate_maps(job: Job, echoes: ComplexArray) -> tuple[FieldMaps, tuple[str,
 def fat_spectrum(settings: Settings) -> FatSpectrum:
     """Return the spectrum of fat that the settings ask for, at the temperature they state."""
     return FAT_SPECTRA[settings.fat_spectrum].at_temperature(settings.temperature)
+
+
+def _bandwidth(job: Job) -> float | None:
+    """Tell the readout's bandwidth per voxel [Hz], below 0 backwards; None if echoes alternate."""
+    backwards = job.acquired.reversed_echoes
+    if job.bandwidth is None or (any(backwards) and not all(backwards)):
+        return None
+    return -job.bandwidth if any(backwards) else job.bandwidth
 
 
 def _obstacle(job: Job, spectrum: FatSpectrum) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from chistream.arrays import ComplexArray, Mask, RealArray, Vector
 from chistream.errors import ReconstructionError
-from chistream.field import water_fat
+from chistream.field import voxel_problem, water_fat
 from chistream.field.global_field import find_global_field
 from chistream.field.separability import FieldStart
 from chistream.field.water_fat import WaterFatMaps, estimate_water_fat, fat_fraction
@@ -175,7 +175,7 @@ def test_a_voxel_that_jumps_from_its_neighbours_joins_them(
     monkeypatch.setattr(water_fat, "find_global_field", started_wrong)
     maps = separated(torso, snr=30)
     assert not np.any(np.abs(maps.frequency - torso.field)[torso.mask] > 70)
-    monkeypatch.setattr(water_fat, "LARGEST_JUMP", np.inf)
+    monkeypatch.setattr(voxel_problem, "LARGEST_JUMP", np.inf)
     unmended = separated(torso, snr=30)
     assert np.any(np.abs(unmended.frequency - torso.field)[torso.mask] > 70)
 

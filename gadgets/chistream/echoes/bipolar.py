@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chistream.arrays import ComplexArray, IntArray, RealArray, Vector, size_of
-from chistream.echoes.displacement import undo_displacement
+from chistream.physics.displacement import undo_displacement
 
 _BEAT = 0.1
 """Deviation of the log magnitude from a decay at which a voxel starts to count less; fat and water

@@ -5,34 +5,27 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from chistream.arrays import ComplexArray, IntArray, Mask, RealArray, Vector
 from chistream.errors import ReconstructionError
-from chistream.field.echo_fit import noise_from_misfit
-from chistream.field.echo_train import STAGE, check_mask, check_train, lags
+from chistream.field.echo_train import STAGE, check_mask, check_train
+from chistream.field.fat_displacement import FatReadout, put_back
 from chistream.field.global_field import find_global_field
-from chistream.field.ideal import Separated, separate_signals
+from chistream.field.ideal import Separated
 from chistream.field.in_phase import find_in_phase_field
 from chistream.field.masking import estimate_mask
-from chistream.field.noise import estimate_noise
 from chistream.field.quality import phase_quality
 from chistream.field.separability import FieldCost
 from chistream.field.shift_update import update_fat_shift
 from chistream.field.swaps import centre_regions, echo_period
 from chistream.field.total_field import FieldMaps, widened_sd
+from chistream.field.voxel_problem import VoxelProblem, on_grid
 from chistream.physics.constants import PPM
 from chistream.physics.fat import FAT_SPECTRA, FatSpectrum
 
 Initialisation = Literal["global", "in_phase"]
 
 MIN_ECHOES = 3
-
-LARGEST_JUMP = 0.25
-"""Steps of the field beyond this part of one over the echo spacing are taken for swaps."""
-
-_TOLERATED_EXCESS = 0.05
-"""Part of its energy that a voxel may fit worse without it, to join its neighbours."""
 
 _LEAST_BRIGHT = 0.02
 """Smallest magnitude of tissue, relative to that of its surroundings."""
@@ -73,6 +66,7 @@ def estimate_water_fat(
     spectrum: FatSpectrum = FAT_SPECTRA["hamilton6"],
     initialisation: Initialisation = "global",
     fit_decay: bool = True,
+    bandwidth: float | None = None,
     shift_regions: IntArray | None = None,
     noise_sd: float | None = None,
     smoothness: float = 3e-3,
@@ -104,6 +98,9 @@ def estimate_water_fat(
         (`find_in_phase_field`).
     fit_decay
         Whether water and fat have one R2*, fitted; otherwise none.
+    bandwidth
+        Of the readout per voxel along x [Hz], negative if all echoes were read backwards. With it,
+        fat and what else is off resonance is put back to where it lies (`put_back`).
     shift_regions
         Numbers ``(z, y, x)`` of regions, from 1, whose fat may lie elsewhere than the spectrum has
         it (`update_fat_shift`); 0 where it may not. By default there are none.
@@ -151,25 +148,27 @@ def estimate_water_fat(
             STAGE, f"water and fat need at least {MIN_ECHOES} echoes, got {len(times)}"
         )
     quality = phase_quality(train, times)
-    if mask is None:
-        mask = _mask(train, times, noise_sd)
-    mask = check_mask(check_mask(mask, train) & train.any(axis=0), train)
+    wanted = _wanted(train, times, mask, noise_sd)
     cost = FieldCost(times, spectrum.precession(times, h1_frequency))
     if initialisation == "global":
         start = find_global_field(
-            train, cost, mask, voxel_size, h1_frequency, smoothness=smoothness
+            train, cost, wanted, voxel_size, h1_frequency, smoothness=smoothness
         )
     else:
-        start = find_in_phase_field(train, cost, mask, spectrum.main_shift * PPM * h1_frequency)
-    problem = _Problem(np.ascontiguousarray(train[:, mask].T), times, cost.precession, fit_decay)
-    fit = problem.fit(start.frequency[mask], start.r2star[mask])
-    fit = problem.retry(fit, mask)
+        start = find_in_phase_field(train, cost, wanted, spectrum.main_shift * PPM * h1_frequency)
+    problem = VoxelProblem.of(train, times, cost.precession, wanted, fit_decay=fit_decay)
+    fit = problem.fit_image(start)
+    if bandwidth is not None:
+        readout = FatReadout.of(times, train.shape[-1], spectrum, h1_frequency, bandwidth)
+        train, start = put_back(train, readout, problem.seen(fit))
+        problem = problem.on(train, _wanted(train, times, mask, noise_sd))
+        fit = problem.fit_image(start)
+    mask = problem.mask
     shift = np.zeros(mask.shape, dtype=np.float32)
     if shift_regions is not None:
-        fit, shift = _shifted(problem, fit, mask, shift_regions, spectrum, h1_frequency)
-    if noise_sd is None:
-        noise_sd = problem.noise_sd(fit, train)
-    maps = _maps(problem, fit, mask, noise_sd)
+        fit, shift = _shifted(problem, fit, shift_regions, spectrum, h1_frequency)
+    noise_sd = problem.noise_sd(fit, train) if noise_sd is None else noise_sd
+    maps = _maps(problem, fit, noise_sd)
     period = echo_period(times)
     if period is not None:
         centred = centre_regions(maps["frequency"], maps["amplitude"], mask, period)
@@ -192,69 +191,17 @@ def estimate_water_fat(
     )
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """The echoes of the voxels ``(voxels, echoes)``, and the model they are fitted with."""
-
-    signals: ComplexArray
-    TE: RealArray
-    precession: ComplexArray
-    fit_decay: bool
-
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom that the fit leaves."""
-        return 2 * len(self.TE) - 5 - int(self.fit_decay)
-
-    @property
-    def energy(self) -> RealArray:
-        """Energy of each voxel ``(voxels,)``."""
-        energy: RealArray = np.sum(np.abs(self.signals).astype(np.float64) ** 2, axis=1)
-        return energy
-
-    def fit(self, frequency: RealArray, r2star: RealArray, where: Mask | None = None) -> Separated:
-        """Fit all voxels, or some, from their start."""
-        signals = self.signals if where is None else self.signals[where]
-        return separate_signals(
-            signals,
-            self.TE,
-            self.precession,
-            frequency.astype(np.float64),
-            r2star.astype(np.float64) * self.fit_decay,
-            fit_decay=self.fit_decay,
-        )
-
-    def retry(self, fit: Separated, mask: Mask) -> Separated:
-        """Fit voxels that jump away from their neighbours once more, from the neighbours' field.
-
-        Accepted where the echoes do not speak against it: then it was a swap.
-        """
-        around = _neighbours_mean(fit.frequency, np.abs(fit.water + fit.fat), mask)
-        jumps = np.abs(fit.frequency - around) > LARGEST_JUMP / lags(self.TE)[0].spacing
-        if not jumps.any():
-            return fit
-        again = self.fit(around[jumps], np.maximum(fit.r2star[jumps], 0), jumps)
-        nearer = np.abs(again.frequency - around[jumps]) < np.abs(fit.frequency - around)[jumps]
-        excess = again.misfit - fit.misfit[jumps]
-        accepted = nearer & (excess < _TOLERATED_EXCESS * self.energy[jumps])
-        return fit.replaced(np.flatnonzero(jumps)[accepted], again, accepted)
-
-    def noise_sd(self, fit: Separated, echoes: ComplexArray) -> float:
-        """Estimate the noise from what the fit leaves, if it leaves any freedom."""
-        if self.freedom > 0:
-            return noise_from_misfit(fit.misfit, self.freedom)
-        return estimate_noise(echoes)
-
-
-def _mask(echoes: ComplexArray, TE: RealArray, noise_sd: float | None) -> Mask:
-    """Find the voxels with signal.
+def _wanted(echoes: ComplexArray, TE: RealArray, mask: Mask | None, noise_sd: float | None) -> Mask:
+    """Check the mask that was given, or find the voxels with signal.
 
     Fat is five to ten times as bright as tissue in short TR, and breaks the coherence of the
     phase around it: neither says where tissue ends.
     """
-    return estimate_mask(
-        echoes, TE, noise_sd=noise_sd, relative_threshold=_LEAST_BRIGHT, min_quality=0.0
-    )
+    if mask is None:
+        mask = estimate_mask(
+            echoes, TE, noise_sd=noise_sd, relative_threshold=_LEAST_BRIGHT, min_quality=0.0
+        )
+    return check_mask(check_mask(mask, echoes) & echoes.any(axis=0), echoes)
 
 
 def _structure(echoes: ComplexArray, mask: Mask) -> RealArray:
@@ -269,30 +216,15 @@ def _structure(echoes: ComplexArray, mask: Mask) -> RealArray:
     return np.where(mask, structure, 0)
 
 
-def _neighbours_mean(values: RealArray, weights: RealArray, mask: Mask) -> RealArray:
-    """Average over the 3x3x3 voxels around each voxel, itself left out."""
-    weight = np.zeros(mask.shape)
-    weight[mask] = weights
-    product = np.zeros(mask.shape)
-    product[mask] = weights * values
-    total, weighted = (
-        ndimage.uniform_filter(volume, 3, mode="constant") - volume / 27
-        for volume in (weight, product)
-    )
-    known = total[mask] > 1e-6 * weights
-    mean: RealArray = np.where(known, weighted[mask] / np.where(known, total[mask], 1), values)
-    return mean
-
-
 def _shifted(
-    problem: _Problem,
+    problem: VoxelProblem,
     fit: Separated,
-    mask: Mask,
     regions: IntArray,
     spectrum: FatSpectrum,
     h1_frequency: float,
 ) -> tuple[Separated, RealArray]:
     """Fit the shift of fat in each region."""
+    mask = problem.mask
     shift = np.zeros(mask.shape, dtype=np.float32)
     for number in np.unique(regions[mask & (regions > 0)]):
         voxels = np.flatnonzero(regions[mask] == number)
@@ -309,7 +241,7 @@ def _shifted(
     return fit, shift
 
 
-def _maps(problem: _Problem, fit: Separated, mask: Mask, noise_sd: float) -> dict[str, Any]:
+def _maps(problem: VoxelProblem, fit: Separated, noise_sd: float) -> dict[str, Any]:
     """Lay what was fitted onto the grid."""
     total = fit.water + fit.fat
     freedom, misfit = problem.freedom, fit.misfit
@@ -327,13 +259,7 @@ def _maps(problem: _Problem, fit: Separated, mask: Mask, noise_sd: float) -> dic
         "fat": fit.fat,
         "fat_fraction": fat_fraction(fit.water, fit.fat),
     }
-    return {name: _on_grid(column, mask) for name, column in columns.items()}
-
-
-def _on_grid(column: RealArray | ComplexArray, mask: Mask) -> npt.NDArray[Any]:
-    volume = np.zeros(mask.shape, dtype=np.complex64 if np.iscomplexobj(column) else np.float32)
-    volume[mask] = column
-    return volume
+    return {name: on_grid(column, problem.mask) for name, column in columns.items()}
 
 
 def fat_fraction(water: ComplexArray, fat: ComplexArray) -> RealArray:
