@@ -71,14 +71,21 @@ def test_lines_that_no_centre_fits_are_refused_with_their_values() -> None:
         finder_of(range(12), [9]).decide(plan_of((2, 3)), "auto")
 
 
+@pytest.mark.parametrize("centre", [(1, 2), (2, 2), (1, 3), (3, 4), (3, 2), (1, 5)])
 @pytest.mark.parametrize("size", [(5, 6, 2), (4, 7, 3)])
-def test_the_centre_moves_to_the_middle(size: tuple[int, int, int]) -> None:
-    volume = np.zeros((2, *size), np.complex64)
-    volume[:, 1, 2] = 1
-    moved = shift_to_centre(volume, (1, 2))
-    assert (moved[:, size[0] // 2, size[1] // 2] == 1).all()
-    assert moved.sum() == volume.sum()
+def test_the_centre_moves_to_the_middle(
+    size: tuple[int, int, int], centre: tuple[int, int]
+) -> None:
+    # All lines that stay on the grid hold samples of their own.
+    nz, ny, _ = size
+    shift = (nz // 2 - centre[0], ny // 2 - centre[1])
+    z, y = (np.arange(n) + moved for n, moved in zip((nz, ny), shift, strict=True))
+    stays = np.outer((z >= 0) & (z < nz), (y >= 0) & (y < ny))
+    samples = np.random.default_rng(1).standard_normal((2, *size)).astype(np.complex64)
+    volume = samples * stays[:, :, None]
+    wanted = np.roll(volume, shift, axis=(1, 2))
+    shift_to_centre(volume, centre)
+    np.testing.assert_array_equal(volume, wanted)
     np.testing.assert_array_equal(
-        shift_lines_to_centre(volume[..., 0] > 0, (1, 2)), moved[..., 0] > 0
+        shift_lines_to_centre(stays, centre), (wanted != 0).any(axis=(0, 3))
     )
-    assert shift_to_centre(volume, (size[0] // 2, size[1] // 2)) is volume

@@ -165,10 +165,8 @@ class Acquisition:
         is_sampled = kspace.is_sampled[:n_echoes]
         missing = find_missing(is_sampled, self._plan, centre, self._options.max_missing_fraction)
         hybrid = kspace.mean(1 / np.sqrt(whitened.scales))[:n_echoes]
-        for echo, volume in enumerate(hybrid):  # one echo at a time: no second k-space
-            moved = shift_to_centre(volume, centre)
-            if moved is not volume:
-                hybrid[echo] = moved
+        for volume in hybrid:
+            shift_to_centre(volume, centre)
         gating = self._track(hybrid, gating, centre)
         return AcquiredScan(
             hybrid=hybrid,

@@ -107,24 +107,28 @@ class CentreFinder:
         )
 
 
-def shift_to_centre(volume: ComplexArray, centre: tuple[int, int]) -> ComplexArray:
-    """Move the centre partition and line to ``n // 2``.
+def shift_to_centre(volume: ComplexArray, centre: tuple[int, int]) -> None:
+    """Move the centre partition and line to ``n // 2``, in place.
 
     Parameters
     ----------
     volume
-        ``(..., z, y, x)`` in the scan's counters. What would leave the grid must be empty.
+        ``(coils, z, y, x)`` in the scan's counters, contiguous. What would leave the grid must be
+        empty.
     centre
         Counters ``(z, y)`` of the centre.
-
-    Returns
-    -------
-    ComplexArray
-        Same shape; the volume itself if the centre lies there already.
     """
-    nz, ny = volume.shape[-3:-1]
-    shift = (nz // 2 - centre[0], ny // 2 - centre[1])
-    return volume if shift == (0, 0) else np.roll(volume, shift, axis=(-3, -2))
+    n_coils, nz, ny, nx = volume.shape
+    n_lines = nz * ny
+    # Lines that pass the end of their partition are empty: they may go on into the next one.
+    shift = (nz // 2 - centre[0]) * ny + ny // 2 - centre[1]
+    source = slice(max(-shift, 0), n_lines - max(shift, 0))
+    target = slice(max(shift, 0), n_lines - max(-shift, 0))
+    freed = slice(0, shift) if shift > 0 else slice(n_lines + shift, n_lines)
+    if shift:
+        for lines in volume.reshape(n_coils, n_lines, nx):  # coil by coil: no second volume
+            lines[target] = lines[source]
+            lines[freed] = 0
 
 
 def shift_lines_to_centre(lines: PerLine, centre: tuple[int, int]) -> PerLine:

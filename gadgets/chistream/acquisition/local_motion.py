@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from chistream.arrays import ComplexArray, IntArray, Mask, RealArray, Size, Vector
-from chistream.physics.fourier import to_image, to_kspace
 
 _BLOCK = 30.0
 """Distance of the parts' middles [mm]: a heart holds a dozen of them, a spine is one."""
@@ -86,12 +86,14 @@ def fit_local_factors(
     LocalFactors | None
         None if no common factor within +-1.5 is a start.
     """
-    model = _Model(rest, moved, displacement, superior, fov)
-    costs = [model.cost(factor) for factor in _COARSE]
-    best = int(np.argmin(costs))
-    if best in {0, len(costs) - 1}:
-        return None
-    factors, weights = model.fit(float(_COARSE[best]))
+    # The matrices are small: BLAS threads would mostly wait for each other.
+    with threadpool_limits(1, "blas"):
+        model = _Model(rest, moved, displacement, superior, fov)
+        costs = [model.cost(factor) for factor in _COARSE]
+        best = int(np.argmin(costs))
+        if best in {0, len(costs) - 1}:
+            return None
+        factors, weights = model.fit(float(_COARSE[best]))
     return LocalFactors(factors, weights, model.middles)
 
 
@@ -116,12 +118,11 @@ class _Model:
         used = displacement != 0
         self._turns = _turns(size, extent, superior, used) * displacement[used][:, None]
         self._displacement = displacement[used]
-        weights = _weights(size, extent, used)
-        shapes, self.middles, self._neighbours = _parts(size, extent)
-        image = to_image(rest, (-3, -2))
-        lines = [_chosen(to_kspace(image * part, (-3, -2, -1)), used, weights) for part in shapes]
-        self._parts = np.stack(lines)
-        self._change = _chosen(to_kspace(moved - rest, (-1,)), used, weights)
+        weights = _weights(size, extent, used)[..., None]
+        hats, self.middles, self._neighbours = _parts(size, extent)
+        self._parts = _lines_of_parts(rest, hats)[:, used] * weights
+        change = _low_harmonics((moved - rest).astype(np.complex64), np.ones((1, size[2])))[0]
+        self._change = np.moveaxis(change[:, used], 0, -1) * weights
 
     def cost(self, factor: float) -> float:
         """Return what a factor common to all parts leaves unexplained."""
@@ -174,30 +175,47 @@ def _weights(size: Size, extent: Vector, used: Mask) -> RealArray:
     x = x[np.abs(x) <= _HIGHEST]
     squares = ((z / extent[0]) ** 2)[:, None] + (y / extent[1]) ** 2
     k_squared = squares[used][:, None] + (x / extent[2]) ** 2
-    weights: RealArray = fade[used][:, None] * (1 - np.exp(-0.5 * _FINEST**2 * k_squared))
-    return weights
+    weights = fade[used][:, None] * (1 - np.exp(-0.5 * _FINEST**2 * k_squared))
+    return weights.astype(np.float32)
 
 
-def _chosen(kspace: ComplexArray, used: Mask, weights: RealArray) -> ComplexArray:
-    """Take lines and harmonics of ``(coils, z, y, x)`` as ``(lines, harmonics, coils)``."""
-    low = np.abs(_harmonics(kspace.shape[-1])) <= _HIGHEST
-    lines = kspace[:, used][..., low] * weights
-    return np.moveaxis(lines, 0, -1).astype(np.complex64)
+def _low_harmonics(lines: ComplexArray, hats: RealArray) -> ComplexArray:
+    """Cut ``(coils, z, y, x)`` along x into pieces; return ``(pieces, coils, z, y, harmonics)``."""
+    k = _harmonics(lines.shape[-1])
+    waves = np.exp(-2j * np.pi * np.outer(k, k[np.abs(k) <= _HIGHEST]) / len(k)) / len(k) ** 0.5
+    pieces: ComplexArray = lines @ (hats[:, :, None] * waves).astype(np.complex64)[:, None, None]
+    return pieces
 
 
-def _parts(size: Size, extent: Vector) -> tuple[list[RealArray], RealArray, RealArray]:
-    """Make the parts' shapes, their middles ``(n, 3)``, and how neighbours differ ``(n, n)``."""
+def _lines_of_parts(rest: ComplexArray, hats: tuple[RealArray, ...]) -> ComplexArray:
+    """Cut ``(coils, z, y, x)`` into parts; return ``(parts, z, y, harmonics, coils)``.
+
+    A piece of the image along an axis is a matrix that works on k-space along it: few lines and
+    few harmonics need no Fourier transform of the image for each part.
+    """
+    z, y = (_blurs(pieces) for pieces in hats[:2])
+    along_x = np.moveaxis(_low_harmonics(rest.astype(np.complex64), hats[2]), 1, -1)
+    along_y = np.tensordot(y, along_x, (2, 2))  # (y pieces, y, x pieces, z, harmonics, coils)
+    along_z = np.tensordot(z, along_y, (2, 3))  # (z pieces, z, y pieces, y, x pieces, ...)
+    ordered = along_z.transpose(0, 2, 4, 1, 3, 5, 6)
+    return np.ascontiguousarray(ordered).reshape(-1, *ordered.shape[3:])
+
+
+def _blurs(hats: RealArray) -> ComplexArray:
+    """Return how pieces ``(pieces, n)`` of an image act on its k-space ``(pieces, n, n)``."""
+    k = _harmonics(hats.shape[1])
+    waves = np.exp(-2j * np.pi * np.outer(k, k) / len(k)) / len(k) ** 0.5
+    blurs: ComplexArray = ((waves * hats[:, None]) @ waves.conj().T).astype(np.complex64)
+    return blurs
+
+
+def _parts(size: Size, extent: Vector) -> tuple[tuple[RealArray, ...], RealArray, RealArray]:
+    """Divide each axis; return the pieces' shapes, middles ``(n, 3)`` and neighbours ``(n, n)``."""
     axes = [_hats(n, length) for n, length in zip(size, extent, strict=True)]
-    shapes = [
-        z[:, None, None] * y[:, None] * x
-        for z in axes[0][0]
-        for y in axes[1][0]
-        for x in axes[2][0]
-    ]
     counts = tuple(len(middles) for _, middles in axes)
     middles = np.stack(np.meshgrid(*(m for _, m in axes), indexing="ij"), -1).reshape(-1, 3)
-    differences = np.zeros((len(shapes), len(shapes)))
-    index: IntArray = np.arange(len(shapes)).reshape(counts)
+    differences = np.zeros((len(middles), len(middles)))
+    index: IntArray = np.arange(len(middles)).reshape(counts)
     for axis in range(3):
         one = np.take(index, range(counts[axis] - 1), axis).ravel()
         other = np.take(index, range(1, counts[axis]), axis).ravel()
@@ -205,7 +223,7 @@ def _parts(size: Size, extent: Vector) -> tuple[list[RealArray], RealArray, Real
             np.add.at(differences, (i, j), 1.0)
         for i, j in ((one, other), (other, one)):
             np.add.at(differences, (i, j), -1.0)
-    return shapes, middles, differences
+    return tuple(hats for hats, _ in axes), middles, differences
 
 
 def _hats(n: int, length: float) -> tuple[RealArray, RealArray]:
