@@ -35,8 +35,12 @@ def descent(times: RealArray) -> RealArray:
     return found
 
 
-def beats_of(scanner: Scanner, *, repeated: bool = True, depth: float = 1.0) -> list[Readout]:
-    """Heartbeats that start with the centre of k-space; samples grow by 1 for each mm of descent.
+def beats_of(
+    scanner: Scanner, *, repeated: bool = True, depth: float = 1.0, after: int = 0
+) -> list[Readout]:
+    """Heartbeats with the centre of k-space, first or after some lines.
+
+    Samples grow by 1 for each mm of descent.
 
     What the centre shows of breathing lies in one coil only, and falls with inspiration.
     """
@@ -48,12 +52,12 @@ def beats_of(scanner: Scanner, *, repeated: bool = True, depth: float = 1.0) -> 
         deep = float(descent(np.array(start))) * depth
         lines = [divmod((beat * VIEWS + view) % (nz * ny), ny) for view in range(VIEWS)]
         if repeated:
-            lines.insert(0, (nz // 2, ny // 2))
+            lines.insert(after, (nz // 2, ny // 2))
         for view, (z, y) in enumerate(lines):
             for echo in range(n_echoes):
                 line = scanner.line(echo, z, y, scanner.start + start + 0.01 * view)
                 noise = 1 + 0.01 * rng.standard_normal((n_coils, 1))
-                if repeated and view == 0:
+                if repeated and view == after:
                     line.samples *= noise * (1 - 0.03 * deep * (np.arange(n_coils) == 0))[:, None]
                 else:
                     line.samples *= 1 + deep
@@ -84,6 +88,26 @@ def test_a_repeated_line_tells_the_displacement(scanner: Scanner, source: str) -
     order = np.random.default_rng(1).permutation(len(readouts))
     mixed = acquire(scanner, [readouts[i] for i in order], source=source)
     np.testing.assert_allclose(mixed.hybrid, scan.hybrid, atol=1e-6 * np.abs(scan.hybrid).max())
+
+
+def test_the_repeated_line_may_lie_anywhere_in_its_heartbeat(scanner: Scanner) -> None:
+    truth = scanner.image_along_x()
+    gains = {}
+    for after in (0, 3):
+        scan = acquire(scanner, beats_of(scanner, after=after))
+        assert scan.gating.method == "self-navigated"
+        # What comes before the first visit belongs to it as well.
+        assert not any("first navigator" in warning for warning in scan.warnings)
+        products = (scan.hybrid * truth.conj()).sum(axis=(1, 4)).real
+        gain = products / (np.abs(truth) ** 2).sum(axis=(1, 4))
+        gains[after] = float(np.delete(gain.ravel(), 4 * 21 + 10).mean())
+    assert gains[3] == pytest.approx(gains[0], rel=0.1)
+
+
+def test_readouts_take_the_nearest_visit() -> None:
+    track = SelfTrack(0.6)
+    assert track.starts(np.array([1.0, 2.0, 4.0])).tolist() == [-np.inf, 1.5, 3.0]
+    assert track.starts(np.zeros(0)).size == 0
 
 
 @pytest.mark.parametrize(
