@@ -115,6 +115,8 @@ def settle_parts(
     Every move keeps or lowers the energy of `message_passing.cheapest_labels`: the largest part
     stays where it is, the others are tried from the largest to the smallest at all labels. A move
     is a change of the whole part by one number, so water and fat in it change places together.
+    In the end every region that touches no other is tried at all labels as one, for in the whole
+    body, too, water and fat may have changed places.
     """
     labels = labels.astype(np.int64)
     edges, axes = lattice.edges
@@ -125,7 +127,16 @@ def settle_parts(
         jumps = steps > largest_step
         if not _move_parts(labels, parts, costs, first, edges[jumps], weights[jumps]):
             break
+    _move_regions(labels, _parts(edges, len(labels)), costs, first)
     return labels
+
+
+def _move_regions(labels: IntArray, regions: IntArray, costs: RealArray, first: int) -> None:
+    """Move each region to where its echoes like it best, in place."""
+    order = np.argsort(regions, kind="stable")
+    no_gaps, no_slopes = np.zeros(0, dtype=np.int64), np.zeros(0)
+    for nodes in np.split(order, np.cumsum(np.bincount(regions))[:-1]):
+        labels[nodes] += _best_move(labels[nodes] - first, costs[nodes], no_gaps, no_slopes)
 
 
 def _parts(edges: IntArray, n_nodes: int) -> IntArray:
