@@ -113,6 +113,19 @@ def test_noise_of_the_offsets_costs_little_signal_to_noise() -> None:
     assert np.median(signal / best) > 0.99
 
 
+def test_virtual_coils_that_pass_through_zero_are_followed() -> None:
+    shape = SHAPES[0]
+    mixing = np.fft.fft(np.eye(N_COILS), norm="ortho").astype(np.complex64)
+    images = np.einsum("vc,eczyx->evzyx", mixing, images_of(shape, UNEVEN))
+    true = np.einsum("vc,czyx->vzyx", mixing, coils(shape))
+    true /= np.sqrt((np.abs(true) ** 2).sum(axis=0))
+    csm = estimate_offset_maps(images, UNEVEN)
+    signal = np.abs((csm.conj() * true).sum(axis=0))[body(shape)]
+    # Offsets smoothed widely alone lose 0.08 in the mean, and half in places.
+    assert (1 - signal).mean() < 5e-4
+    assert (1 - signal).max() < 5e-3
+
+
 def test_a_second_polarity_is_left_to_its_own_correction() -> None:
     shape, TE = SHAPES[0], (0.002, 0.004, 0.006, 0.008)
     images = images_of(shape, TE)
