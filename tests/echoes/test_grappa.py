@@ -75,6 +75,20 @@ def test_what_was_measured_and_what_lies_outside_stay() -> None:
     assert np.abs(filled[:, :, region]).min(axis=(0, 1, 3)).all()
 
 
+@pytest.mark.parametrize(("steps", "shift"), PATTERNS)
+def test_a_part_is_filled_as_it_is_in_the_whole(steps: tuple[int, int], shift: int) -> None:
+    hybrid = complex_noise((2, 3, 15, 26, 8), 4)
+    places = lattice((15, 26), steps, shift)
+    lines, sampled, block = undersampled(hybrid, places, (9, 15))
+    region, part = np.ones((15, 26), bool), np.zeros((15, 26), bool)
+    part[5:8, 7:18] = True
+    whole = fill_grappa(lines, sampled, region, places, block)
+    filled = fill_grappa(lines, sampled, part, places, block)
+    np.testing.assert_allclose(filled[:, :, part], whole[:, :, part], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(filled[:, :, ~part], lines[:, :, ~part])
+    np.testing.assert_array_equal(fill_grappa(lines, sampled, ~region, places, block), lines)
+
+
 def test_lines_without_neighbours_in_a_small_block_stay_empty() -> None:
     hybrid = complex_noise((1, 2, *SHAPE), 4)
     places = lattice(SHAPE[:2], (4, 1))

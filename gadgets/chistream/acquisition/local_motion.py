@@ -175,7 +175,7 @@ def _weights(size: Size, extent: Vector, used: Mask) -> RealArray:
     x = x[np.abs(x) <= _HIGHEST]
     squares = ((z / extent[0]) ** 2)[:, None] + (y / extent[1]) ** 2
     k_squared = squares[used][:, None] + (x / extent[2]) ** 2
-    weights = fade[used][:, None] * (1 - np.exp(-0.5 * _FINEST**2 * k_squared))
+    weights: RealArray = fade[used][:, None] * (1 - np.exp(-0.5 * _FINEST**2 * k_squared))
     return weights.astype(np.float32)
 
 

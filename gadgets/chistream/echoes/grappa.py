@@ -209,6 +209,10 @@ def apply_grappa(hybrid: ComplexArray, sampled: Mask, region: Mask, learnt: Grap
     """
     _check(hybrid, sampled, region, learnt)
     wanted = region & ~sampled & ~learnt.lattice
+    if not wanted.any():
+        return
+    z, y = (_around(wanted.any(axis=axes), i, learnt) for i, axes in enumerate(((0, 2), (0, 1))))
+    hybrid, wanted = hybrid[:, :, z, y], wanted[:, z, y]
 
     def fill(first: int) -> None:
         part = slice(first, first + _AT_ONCE)
@@ -235,6 +239,13 @@ def _check(hybrid: ComplexArray, sampled: Mask, region: Mask, learnt: GrappaWeig
                 f"the block that weights were learnt from has (x, coils) "
                 f"{kernel.weights.shape[:2]}, hybrid {hybrid.shape} has not"
             )
+
+
+def _around(wanted: Mask, axis: int, learnt: GrappaWeights) -> slice:
+    """Bound lines that are wanted ``(n,)``, with their sources, from the start of a tile on."""
+    lines, tile = np.flatnonzero(wanted), learnt.tile[axis]
+    first = max(int(lines[0]) - _REACH[axis], 0)
+    return slice(first // tile * tile, int(lines[-1]) + _REACH[axis] + 1)
 
 
 def _period(lattice: Mask) -> int:
