@@ -23,6 +23,11 @@ def test_undersampling_is_measured_on_a_small_chest() -> None:
         # 24 replicas tell a median to a few parts in a hundred.
         assert figures[pattern]["noise"]["ratio"] == pytest.approx(1, abs=0.1)
     assert figures["R = 2"]["GRAPPA"]["heart [rad]"] < 0.2
+    kept = figures["virtual coils, 2 x 2 CAIPIRINHA"]
+    assert kept["energy 1"]["coils"] == 8
+    assert kept["energy 0.99"]["coils"] < 8
+    # Coils that hardly hold any energy tell what folds all the same.
+    assert kept["energy 1"]["heart [rad]"] < kept["energy 0.99"]["heart [rad]"]
     missing = figures["7 % of the lines missing, SNR 30"]
     assert missing["SENSE"]["heart [rad]"] < missing["zeros"]["heart [rad]"]
     assert figures["partial Fourier 6/8 of y"]["zeros"]["heart [Hz]"] > 0

@@ -4,6 +4,7 @@ Run ``python tests/benchmarks/undersampling.py [key=value ...]`` for the figures
 those of `chistream simulate --set`, and ``coil_energy``. Errors are those against full sampling
 of the same scan without noise, in blood and in the heart (blood and myocardium): phase between
 echoes [rad RMS], field [Hz RMS]. Weights are learnt from lines with noise (``beyond noise``).
+How much of the energy virtual coils should keep is measured beside it, for GRAPPA.
 """
 
 import json
@@ -53,6 +54,9 @@ CHAMBERS = {"LV", "RV", "LA", "RA", "aorta"}
 LINES = (12, 24)
 """Of the fully sampled centre (z, y)."""
 
+ENERGIES = (0.99, 0.999, 0.9999, 0.99999, 1.0)
+"""Parts of the signal's energy that virtual coils keep, to compare."""
+
 Figures = dict[str, dict[str, float]]
 
 
@@ -76,27 +80,42 @@ class Chest:
         return combine_coils(reconstruct_coil_images(hybrid), self.csm)
 
 
-def chest(coil_energy: float = 0.999, **changes: object) -> Chest:
-    """Simulate a chest, whiten it by its true covariance, and compress its coils."""
+@dataclass(frozen=True, eq=False)
+class Physical:
+    """The same of the physical coils, not yet whitened: to compress in one way or another."""
+
+    hybrid: ComplexArray
+    csm: ComplexArray
+    whitening: ComplexArray
+    regions: dict[str, Mask]
+    TE: RealArray
+
+    def compress(self, coil_energy: float) -> Chest:
+        """Whiten by the true covariance, and combine to virtual coils (at 1: all stay)."""
+        nz, ny = self.hybrid.shape[2:4]
+        centre = self.hybrid[0, :, nz // 2 - 4 : nz // 2 + 5, ny // 2 - 12 : ny // 2 + 13]
+        rows = np.moveaxis(centre, 0, 2).reshape(-1, *centre.shape[::3])
+        options = CompressionOptions("gcc" if coil_energy < 1 else "off", coil_energy)
+        through = learn_coil_matrix(rows, self.whitening, 1.0, options).weights
+        clean = np.stack([_through(through, echo) for echo in self.hybrid])
+        csm = _through(through, self.csm)
+        csm /= np.sqrt((np.abs(csm) ** 2).sum(axis=0))
+        noisy = clean + _noise(clean.shape)
+        return Chest(clean, noisy, csm.astype(np.complex64), self.regions, self.TE)
+
+
+def simulate(**changes: object) -> Physical:
+    """Simulate a still chest without noise, and what its noise would be."""
     case = Case.model_validate(CHEST | changes)
     scan = Scan(case.model_copy(update={"snr": float("inf")}))
-    hybrid = _acquire(scan)
     white = np.linalg.inv(np.linalg.cholesky(Scan(case).noise_covariance)).astype(np.complex64)
-    nz, ny = hybrid.shape[2:4]
-    centre = hybrid[0, :, nz // 2 - 4 : nz // 2 + 5, ny // 2 - 12 : ny // 2 + 13]
-    rows = np.moveaxis(centre, 0, 2).reshape(-1, *centre.shape[::3])
-    options = CompressionOptions("gcc", coil_energy)
-    through = learn_coil_matrix(rows, white, 1.0, options).weights
-    clean = np.stack([_through(through, echo) for echo in hybrid])
-    csm = _through(through, scan.imaging.coil_maps(scan.imaging.geometry))
-    csm /= np.sqrt((np.abs(csm) ** 2).sum(axis=0))
     maps = scan.imaging.resting.scene
     regions = {
         name: _coarse(np.any([maps.where(part) for part in parts], axis=0), case.matrix)
         for name, parts in {"blood": CHAMBERS, "heart": CHAMBERS | {"myocardium"}}.items()
     }
-    noisy = clean + _noise(clean.shape)
-    return Chest(clean, noisy, csm.astype(np.complex64), regions, np.array(case.TE))
+    csm = scan.imaging.coil_maps(scan.imaging.geometry)
+    return Physical(_acquire(scan), csm, white, regions, np.array(case.TE))
 
 
 def _acquire(scan: Scan) -> ComplexArray:
@@ -166,26 +185,49 @@ def errors(found: ComplexArray, reference: ComplexArray, scan: Chest) -> dict[st
     return figures
 
 
+def virtual_coils(physical: Physical, steps: tuple[int, int], shift: int) -> Figures:
+    """Compare how much of the energy virtual coils keep: errors of GRAPPA, their number, time."""
+    figures = {}
+    for energy in ENERGIES:
+        scan = physical.compress(energy)
+        lattice = places(scan.plane, steps, shift)
+        found = grappa(scan, lattice, lattice | middle(scan.plane))[1]
+        figures[f"energy {energy:g}"] = {"coils": float(len(scan.csm))} | found
+    return figures
+
+
+def grappa(scan: Chest, lattice: Mask, pattern: Mask) -> tuple[GrappaWeights, dict[str, float]]:
+    """Learn weights from noisy lines, and tell their errors on lines without noise."""
+    sampled = np.stack([pattern] * len(scan.clean))
+    block = _centre(scan, pattern)
+    start = time.perf_counter()
+    learnt = learn_grappa(block, lattice)
+    learning = time.perf_counter() - start
+    filled = scan.clean * pattern[:, :, None]
+    start = time.perf_counter()
+    apply_grappa(filled, sampled, np.ones(scan.plane, bool), learnt)
+    applying = time.perf_counter() - start
+    found = errors(scan.combine(filled), scan.combine(scan.clean), scan)
+    return learnt, found | {"learn [s]": round(learning, 2), "apply [s]": round(applying, 2)}
+
+
+def _centre(scan: Chest, pattern: Mask) -> ComplexArray:
+    """Cut out the centre to learn from, with its noise."""
+    block = calibration_block(scan.noisy, np.stack([pattern] * len(scan.noisy)))
+    if block is None:
+        raise ValueError(f"a plane of {scan.plane} is too small for a centre of {LINES}")
+    return block
+
+
 def parallel_imaging(scan: Chest, steps: tuple[int, int], shift: int) -> Figures:
     """Compare ways of filling a lattice, and GRAPPA's noise with that of replicas."""
     lattice = places(scan.plane, steps, shift)
     pattern = lattice | middle(scan.plane)
     sampled = np.stack([pattern] * len(scan.clean))
-    everywhere = np.ones(scan.plane, bool)
-    reference = scan.combine(scan.clean)
-    block = calibration_block(scan.noisy, sampled)
-    if block is None:
-        raise ValueError(f"a plane of {scan.plane} is too small for a centre of {LINES}")
-    start = time.perf_counter()
-    learnt = learn_grappa(block, lattice)
-    learning = time.perf_counter() - start
+    learnt, found = grappa(scan, lattice, pattern)
+    figures = {"GRAPPA": found}
     lines = scan.clean * pattern[:, :, None]
-    filled = lines.copy()
-    start = time.perf_counter()
-    apply_grappa(filled, sampled, everywhere, learnt)
-    applying = time.perf_counter() - start
-    found = errors(scan.combine(filled), reference, scan)
-    figures = {"GRAPPA": found | {"learn [s]": round(learning, 2), "apply [s]": round(applying, 2)}}
+    block = _centre(scan, pattern)
     maps = estimate_sensitivities(reconstruct_coil_images(low_resolution(block, scan.plane)))
     for name, csm in {"true": scan.csm, "adaptive": maps}.items():
         # Both sides are combined by the maps in question: only what folds is compared.
@@ -260,9 +302,12 @@ def measure(coil_energy: float = 0.999, **changes: object) -> dict[str, Figures]
     dict
         For each undersampling, for each method, its figures.
     """
-    scan = chest(coil_energy, **changes)
+    physical = simulate(**changes)
+    scan = physical.compress(coil_energy)
     return {
         "coils": {"virtual": {"number": float(len(scan.csm))}},
+        "virtual coils, R = 2": virtual_coils(physical, (1, 2), 0),
+        "virtual coils, 2 x 2 CAIPIRINHA": virtual_coils(physical, (2, 2), 1),
         "R = 2": parallel_imaging(scan, (1, 2), 0),
         "2 x 2 CAIPIRINHA": parallel_imaging(scan, (2, 2), 1),
         "7 % of the lines missing, SNR 30": missing_lines(scan, 0.07),
