@@ -1,136 +1,123 @@
-"""A free-breathing chest, gated and shifted back, against one that holds still."""
+"""A free-breathing chest whose scanner gated, tracked or left out lines itself."""
 
-from typing import NamedTuple
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from chistream.acquisition.assembly import AcquiredScan, Acquisition, AcquisitionOptions
-from chistream.acquisition.compression import CompressionOptions
-from chistream.acquisition.gating_options import GatingOptions
+from chistream.acquisition.assembly import AcquiredScan
 from chistream.acquisition.readouts import kind_of
-from chistream.arrays import ComplexArray, Mask
-from chistream.physics.fourier import to_image
-from chistream.scan import encoding_plan, geometry_of, readouts_of
-from chistream.stream.header import read_header
-from chistream.stream.messages import Acquisitions, Header, Message
-from chistream_simulator.case import Case
-from chistream_simulator.scanner import Scan
+from chistream.arrays import ComplexArray, Size
+from chistream.echoes.options import EchoOptions
+from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
+from chistream.stream.messages import Acquisitions, Message
 
-FACTOR = 0.45
-
-
-class Simulated(NamedTuple):
-    messages: list[Message]
-    csm: ComplexArray
-    heart: Mask
-    efficiency: float
-
-
-def simulate(**changes: object) -> Simulated:
-    settings: dict[str, object] = {
-        "phantom": "chest",
-        "matrix": (16, 36, 40),
-        "fov": (120.0, 270.0, 300.0),
-        "rotation": (15.0, -10.0, 5.0),
-        "TE": (2e-3,),
-        "n_coils": 4,
-        "snr": 30.0,
-        "noise_readouts": 0,  # nothing is whitened: all stay in the signal's own unit
-        "rr_interval": 1.0,
-        "breathing_amplitude": 0.0,
-        "breathing_dwell": 2.0,
-        "motion_states": 8,
-        "heart_states": 0,
-        "tracking_factor": FACTOR,
-    }
-    scan = Scan(Case.model_validate(settings | changes))
-    maps = scan.imaging.resting.scene
-    names = [name for name in maps.names if name in {"LV", "RV", "LA", "RA", "myocardium"}]
-    fine = np.any([maps.where(name) for name in names], axis=0)
-    case = scan.case
-    heart = _coarse(fine, case.matrix)
-    return Simulated(
-        list(scan.messages()),
-        scan.imaging.coil_maps(scan.imaging.geometry),
-        heart,
-        float(scan.schedule.summary()["efficiency"]),
-    )
-
-
-def _coarse(mask: Mask, shape: tuple[int, int, int]) -> Mask:
-    """Voxels that are mostly in a mask on a finer grid of the same extent."""
-    blocks = [n // m for n, m in zip(mask.shape, shape, strict=True)]
-    (z, a), (y, b), (x, c) = zip(shape, blocks, strict=True)
-    inside: Mask = mask.reshape(z, a, y, b, x, c).mean(axis=(1, 3, 5)) > 0.5
-    return inside
-
-
-def acquire(simulated: Simulated, **options: object) -> AcquiredScan:
-    first, *messages = simulated.messages
-    assert isinstance(first, Header)
-    header = read_header(first.xml)
-    gating = GatingOptions(**options)  # type: ignore[arg-type]
-    acquisition = Acquisition(
-        encoding_plan(header),
-        AcquisitionOptions(gating=gating, compression=CompressionOptions("off")),
-    )
-    for message in messages:
-        assert isinstance(message, Acquisitions)
-        for readout in readouts_of(message):
-            acquisition.feed(readout)
-        if kind_of(int(message.heads[0]["flags"])).is_imaging:
-            acquisition.orient(geometry_of(message.heads[0], header).b0_direction)
-    return acquisition.finish()
-
-
-def echo_of(simulated: Simulated, scan: AcquiredScan) -> ComplexArray:
-    coils = to_image(scan.hybrid[0], (-3, -2))
-    sensitivity = (np.abs(simulated.csm) ** 2).sum(axis=0)
-    combined: ComplexArray = (coils * simulated.csm.conj()).sum(axis=0) / sensitivity
-    return combined
+SIZE: Size = (16, 36, 40)
+VENDOR: dict[str, Any] = {"profile": "converter", "vendor_gating": True}
 
 
 @pytest.fixture(scope="module")
-def breathing() -> Simulated:
-    return simulate(breathing_amplitude=12.0)
+def gating() -> ModuleType:
+    """The benchmark of gating, whose chests these are."""
+    path = Path(__file__).parents[1] / "benchmarks" / "gating.py"
+    spec = importlib.util.spec_from_file_location("gating", path)
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = benchmark
+    spec.loader.exec_module(benchmark)
+    return benchmark
 
 
 @pytest.fixture(scope="module")
-def still() -> Simulated:
-    return simulate()
+def chest(gating: ModuleType) -> Any:  # noqa: ANN401
+    return gating.Chest(SIZE, 1)
 
 
 @pytest.fixture(scope="module")
-def truth() -> ComplexArray:
-    simulated = simulate(snr=np.inf)
-    return echo_of(simulated, acquire(simulated, scheme="none"))
-
-
-def error(simulated: Simulated, scan: AcquiredScan, truth: ComplexArray) -> float:
-    difference = (echo_of(simulated, scan) - truth)[simulated.heart]
-    return float(np.linalg.norm(difference) / np.linalg.norm(truth[simulated.heart]))
+def vendor(chest: Any) -> Any:  # noqa: ANN401
+    return chest.breathing(**VENDOR)
 
 
 @pytest.mark.slow
-def test_a_gated_heart_is_nearly_as_good_as_one_at_rest(
-    breathing: Simulated, still: Simulated, truth: ComplexArray
+def test_what_the_scanner_accepted_is_not_gated_again(
+    gating: ModuleType,
+    chest: Any,  # noqa: ANN401
+    vendor: Any,  # noqa: ANN401
 ) -> None:
-    perfect = error(still, acquire(still, scheme="none"), truth)
-    figures = {}
-    for scheme in ("none", "window", "drift", "smallest", "two_bin", "soft"):
-        for tracking in ("off", "estimate"):
-            scan = acquire(breathing, scheme=scheme, tracking=tracking)
-            figures[scheme, tracking] = error(breathing, scan, truth) / perfect
-            factor = scan.gating.tracking_factor
-            print(  # noqa: T201
-                f"{scheme}, tracking {tracking} ({factor}): NRMSE "
-                f"{figures[scheme, tracking]:.3f} x that of a heart at rest, efficiency "
-                f"{scan.gating.efficiency}"
-            )
-            if tracking == "estimate" and scheme != "none":
-                assert factor == pytest.approx(FACTOR, abs=0.1)
-    assert breathing.efficiency == pytest.approx(0.4, abs=0.08)
-    assert figures["soft", "estimate"] <= 1.15
-    assert figures["soft", "estimate"] < figures["soft", "off"]
-    assert figures["soft", "off"] < 0.6 * figures["none", "off"]
+    told = {"accepts": "user_int[1]", "source": "user_int[0]", "unit": -0.1}
+    window = gating.acquire(vendor, scheme="window", **told)
+    assert window.gating.efficiency == pytest.approx(vendor.efficiency)
+    assert set(window.gating.rejected) == {"rejected by the scanner"}
+    # The scanner repeats each line until it accepts it once: whatever the scheme, it is that one.
+    for scheme in ("soft", "smallest", "two_bin", "drift"):
+        scan = gating.acquire(vendor, scheme=scheme, window=0.5, **told)
+        assert scan.gating.n_accepted == window.gating.n_accepted
+        np.testing.assert_array_equal(scan.hybrid, window.hybrid)
+    shifted = gating.acquire(vendor, scheme="soft", tracking="estimate", **told)
+    assert shifted.gating.tracking_factor == pytest.approx(gating.FACTOR, abs=0.1)
+    assert chest.error(vendor, shifted) <= 1.15 * chest.perfect
+
+
+@pytest.mark.slow
+def test_what_the_scanner_tracked_is_not_shifted_again(gating: ModuleType, chest: Any) -> None:  # noqa: ANN401
+    tracked = chest.breathing(prospective_tracking=gating.FACTOR)
+    as_it_is = gating.acquire(tracked, scheme="soft")
+    options = {"scheme": "soft", "prospective_tracking": gating.FACTOR}
+    fixed = gating.acquire(tracked, tracking="fixed", tracking_factor=gating.FACTOR, **options)
+    np.testing.assert_array_equal(fixed.hybrid, as_it_is.hybrid)
+    assert fixed.gating.tracking_factor == gating.FACTOR
+    estimated = gating.acquire(tracked, tracking="estimate", **options)
+    assert estimated.gating.tracking_factor == pytest.approx(gating.FACTOR, abs=0.1)
+    assert chest.error(tracked, estimated) <= 1.15 * chest.perfect
+    twice = gating.acquire(tracked, scheme="soft", tracking="fixed", tracking_factor=gating.FACTOR)
+    assert chest.error(tracked, twice) > 1.05 * chest.error(tracked, estimated)
+
+
+@pytest.mark.slow
+def test_lines_that_gating_left_open_are_filled_and_named(
+    gating: ModuleType,
+    vendor: Any,  # noqa: ANN401
+) -> None:
+    # The inner lines, which coils are learnt from, have all come.
+    away = np.indices(SIZE[:2]) - np.array([8, 18])[:, None, None]
+    outer = np.argwhere((np.abs(away[0]) > 2) | (np.abs(away[1]) > 5))
+    chosen = np.random.default_rng(1).choice(len(outer), 40, replace=False)
+    left_out = {(int(z), int(y)) for z, y in outer[chosen]}
+    holed = vendor._replace(messages=[without(left_out, message) for message in vendor.messages])
+    complete = gating.acquire(vendor, scheme="soft", tracking="estimate")
+    scan = gating.acquire(holed, scheme="soft", tracking="estimate")
+    assert {(line.step_2, line.step_1) for line in scan.missing_lines} == left_out
+    assert any("40 of 576 lines" in warning for warning in scan.warnings)
+    expected = echo_of(complete, "none")
+    zeros, filled = (
+        np.linalg.norm(echo_of(scan, method) - expected) for method in ("none", "sense")
+    )
+    # What is left is the noise of the lines themselves: measured 0.83.
+    assert filled < 0.9 * zeros
+
+
+def without(lines: set[tuple[int, int]], message: Message) -> Message:
+    """Drop the imaging readouts of some lines ``(z, y)``."""
+    if (
+        not isinstance(message, Acquisitions)
+        or not kind_of(int(message.heads[0]["flags"])).is_imaging
+    ):
+        return message
+    idx = message.heads["idx"]
+    places = zip(idx["kspace_encode_step_2"], idx["kspace_encode_step_1"], strict=True)
+    kept = np.array([place not in lines for place in places])
+    return Acquisitions(message.heads[kept], message.samples[kept], message.trajectories[kept])
+
+
+def echo_of(scan: AcquiredScan, method: Literal["none", "sense"]) -> ComplexArray:
+    sampling = Sampling(scan.sampled, scan.region, scan.lattice, scan.readout_support)
+    options = EchoOptions(parallel_imaging=method)
+    found: ComplexArray = reconstruct_echoes(
+        scan.hybrid.copy(), sampling, SIZE, options=options
+    ).echoes[0]
+    return found
