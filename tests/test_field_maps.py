@@ -6,6 +6,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from chistream import field_maps
 from chistream.arrays import ComplexArray
 from chistream.chain import CHAINS
 from chistream.config import parse_settings
@@ -69,6 +70,32 @@ def test_echoes_a_cycle_of_fat_apart_are_not_separated_and_that_is_said() -> Non
     assert not isinstance(maps, WaterFatMaps)
     assert len(warnings) == 1
     assert "At echoes 2.30 ms apart fat looks like water" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("backwards", "bandwidth", "told"),
+    [
+        ((False,) * 4, 390.0, 390.0),
+        ((True,) * 4, 390.0, -390.0),
+        ((False, True) * 2, 390.0, None),
+        ((False,) * 4, None, None),
+    ],
+)
+def test_the_bandwidth_goes_to_the_fit_with_the_direction_of_the_readout(
+    backwards: tuple[bool, ...],
+    bandwidth: float | None,
+    told: float | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(
+        field_maps, "estimate_water_fat", lambda *_, **options: asked.update(options)
+    )
+    job = scan(DISTINCT)
+    job.bandwidth = bandwidth  # type: ignore[misc]
+    job.acquired.reversed_echoes = backwards  # type: ignore[misc]
+    estimate_maps(job, echoes_of(DISTINCT))
+    assert asked["bandwidth"] == told
 
 
 def test_too_few_echoes_are_not_separated_unless_asked() -> None:

@@ -9,6 +9,7 @@ from chistream.arrays import ComplexArray, Mask, RealArray, Vector
 from chistream.errors import ReconstructionError
 from chistream.field import voxel_problem, water_fat
 from chistream.field.global_field import find_global_field
+from chistream.field.noise import estimate_noise
 from chistream.field.separability import FieldStart
 from chistream.field.water_fat import WaterFatMaps, estimate_water_fat, fat_fraction
 from chistream.physics.fat import FAT_SPECTRA
@@ -107,6 +108,13 @@ def test_three_echoes_without_decay_are_enough(torso: Torso) -> None:
     error = np.abs(maps.frequency - torso.field)[torso.mask]
     assert np.mean(error > 70) < 0.005
     assert not maps.r2star.any()
+
+
+def test_three_echoes_with_decay_leave_no_misfit_to_tell_the_noise(torso: Torso) -> None:
+    times = np.array([1.7, 5.2, 8.7]) * 1e-3
+    maps = separated(torso, times=times, snr=100)
+    assert maps.noise_sd == estimate_noise(torso.echoes(times, 100))
+    assert not maps.residual.any()
 
 
 def test_the_shift_of_fat_is_fitted_in_the_regions_asked_for(torso: Torso) -> None:

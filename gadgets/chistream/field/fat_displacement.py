@@ -180,14 +180,11 @@ def _aligned(
     size = np.vdot(gradient, direction).real
     for _ in range(_N_STEPS):
         change = displaced(direction)
-        energy = np.vdot(change, change).real
-        if not energy > 0:
-            break
-        step = np.float32(size / energy)
+        step = np.float32(size / max(np.vdot(change, change).real, _TINY))
         species = species + step * direction
         rest -= step * change
         gradient = adjoint(rest)
-        before, size = size, np.vdot(gradient, gradient / power).real
+        before, size = max(size, _TINY), np.vdot(gradient, gradient / power).real
         direction = gradient / power + np.float32(size / before) * direction
     water, fat = np.abs(species) ** 2
     share = fat / np.maximum(water + fat, _TINY)
