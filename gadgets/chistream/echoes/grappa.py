@@ -156,16 +156,33 @@ def learn_grappa(block: ComplexArray, lattice: Mask, *, strength: float = 1e-5) 
     equations are few. Measured on a noise-free simulated chest at full
     size (24 x 144 x 256, 2 x 2 CAIPIRINHA, 12 x 24 lines to learn from, 8 virtual coils of 16):
     phase between echoes wrong by 0.10 rad in the heart, against 0.13 rad of kernels with 5 taps
-    along kx; at R = 2 by 0.029 against 0.028 rad. Larger blocks, other strengths and more
-    sources hardly change that; more virtual coils do (16: about half). What is left is the fat of
-    the chest wall close to the coils, ten times as bright as blood, whose edges fold onto the
-    heart. Sources beyond the covered part of k-space count as zeros: kernels that
-    extrapolate past the ends of a slab were measured to do worse.
+    along kx. On a smaller one (24 x 96 x 96, weights from lines at SNR 30), in the heart [rad RMS]:
+
+    ==========================================  =======  =====
+    virtual coils (energy kept) of 16           2 x 2    R = 2
+    ==========================================  =======  =====
+    5 (0.99)                                    0.269    0.065
+    8 (0.999)                                   0.122    0.041
+    12 (0.9999)                                 0.092    0.038
+    16 (all)                                    0.090    0.038
+    12, weights of each echo                    0.169
+    12, 16 x 32 lines to learn from             0.088
+    12, 20 sources within 4 x 5 lines           0.121
+    12, learnt where the heart folds only       0.090
+    16, weights from lines without noise        0.074
+    ==========================================  =======  =====
+
+    With 12 coils, noise at SNR 30 alone makes 0.31 rad at 2 x 2, 0.11 in a full scan. Bright fat
+    is a part of the error only (0.084 without it): the heart's own signal is wrong by 4 %.
+    Self-consistent k-space [2]_, from these lines on, gains 8 % at most. Sources beyond the covered
+    part count as zeros: kernels that extrapolate past the ends of a slab were measured to do worse.
 
     References
     ----------
     .. [1] Griswold MA, et al. Generalized autocalibrating partially parallel acquisitions (GRAPPA).
        Magn Reson Med. 2002;47(6):1202-1210. doi:10.1002/mrm.10171
+    .. [2] Lustig M, Pauly JM. SPIRiT: iterative self-consistent parallel imaging reconstruction
+       from arbitrary k-space. Magn Reson Med. 2010;64(2):457-471. doi:10.1002/mrm.22428
     """
     if block.ndim != 5 or lattice.ndim != 2:
         raise ValueError(
