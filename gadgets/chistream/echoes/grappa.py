@@ -228,7 +228,8 @@ def apply_grappa(hybrid: ComplexArray, sampled: Mask, region: Mask, learnt: Grap
     wanted = region & ~sampled & ~learnt.lattice
     if not wanted.any():
         return
-    z, y = (_around(wanted.any(axis=axes), i, learnt) for i, axes in enumerate(((0, 2), (0, 1))))
+    places: Mask = np.any(wanted, axis=0)
+    z, y = (_around(places, axis, learnt) for axis in (0, 1))
     hybrid, wanted = hybrid[:, :, z, y], wanted[:, z, y]
 
     def fill(first: int) -> None:
@@ -258,11 +259,11 @@ def _check(hybrid: ComplexArray, sampled: Mask, region: Mask, learnt: GrappaWeig
             )
 
 
-def _around(wanted: Mask, axis: int, learnt: GrappaWeights) -> slice:
-    """Bound lines that are wanted ``(n,)``, with their sources, from the start of a tile on."""
-    lines, tile = np.flatnonzero(wanted), learnt.tile[axis]
-    first = max(int(lines[0]) - _REACH[axis], 0)
-    return slice(first // tile * tile, int(lines[-1]) + _REACH[axis] + 1)
+def _around(places: Mask, axis: int, learnt: GrappaWeights) -> slice:
+    """Bound places ``(kz, ky)`` along an axis, with their sources, from the start of a tile on."""
+    lines, tile = np.nonzero(places)[axis], learnt.tile[axis]
+    first = max(int(lines.min()) - _REACH[axis], 0)
+    return slice(first // tile * tile, int(lines.max()) + _REACH[axis] + 1)
 
 
 def _period(lattice: Mask) -> int:
