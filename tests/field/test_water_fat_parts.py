@@ -166,6 +166,20 @@ def test_noiseless_signals_give_back_what_they_were_made_of(
     assert fit.misfit.max() < 1e-6
 
 
+@pytest.mark.usefixtures("plain_kernels")
+def test_a_far_start_is_approached_in_bounded_steps_and_silence_says_nothing() -> None:
+    ones = np.ones(3)
+    signals = signals_of(0.8 * ones, 0.2 * ones, 30 * ones, 40 * ones)
+    signals[2] = 0
+    starts = np.array([30.0 + 65, 30.0 + 135, 30.0])
+    fit = separate_signals(signals, TE, HAMILTON.precession(TE, F0), starts, 300 * ones)
+    assert fit.frequency[0] == pytest.approx(30, abs=0.05)
+    # Half a period away lies another minimum, or none: the misfit must not have grown.
+    assert fit.misfit[1] <= np.sum(np.abs(signals[1]) ** 2)
+    assert fit.frequency[2] == 30
+    assert fit.unit_sd[2] > 1e10
+
+
 @pytest.mark.parametrize("part", [0.0, 0.4, 1.0])
 def test_the_noise_of_the_field_is_the_cramer_rao_bound(part: float) -> None:
     n, sd = 4000, 1 / 40
