@@ -10,7 +10,7 @@ from chistream.physics.dipole import field_of
 from chistream.physics.padding import Padding
 from chistream.susceptibility.inversion import FieldData
 from chistream.susceptibility.medi import invert_medi
-from chistream.susceptibility.objective import Grid, Objective, Prior
+from chistream.susceptibility.objective import Grid, Objective, Prior, face_costs
 from chistream.susceptibility.total_field import invert_total_field
 
 ALONG_Z: Vector = (1.0, 0.0, 0.0)
@@ -192,6 +192,26 @@ def test_a_sweep_solves_the_quadratic_problem_it_claims() -> None:
         step = rng.standard_normal(shape)
         assert cost(chi + 0.003 * step) > here - 1e-3
         assert cost(chi - 0.003 * step) > here - 1e-3
+
+
+def test_a_slope_at_an_edge_costs_its_share() -> None:
+    magnitude = 1.0 + block()
+    data = FieldData(np.zeros(SHAPE), body(), VOXEL, TILTED, magnitude)
+    grid = Grid.of(data, Padding(SHAPE, SHAPE), 0.01)
+    free, shared, plain = (
+        face_costs(grid, Prior(4.0, 0.0, 1.0, 1.0, fraction, 0.01, edge_share=share))
+        for fraction, share in ((0.1, 0.0), (0.1, 0.25), (0.0, 0.0))
+    )
+    at_edge = (free == 0) & (plain > 0)
+    assert at_edge.any()
+    np.testing.assert_allclose(shared[at_edge], 0.25 * plain[at_edge], rtol=1e-6)
+    np.testing.assert_array_equal(shared[~at_edge], plain[~at_edge])
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_beyond_all_or_nothing_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=rf"edge_share must lie in \[0, 1\], got {share}"):
+        invert_total_field(np.zeros(SHAPE), body(), VOXEL, edge_share=share)
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,11 @@ class Prior:
     width_inside, width_outside
         Standard deviation of susceptibility in and outside the mask [ppm], > 0.
     edge_fraction
-        Part of the mask taken as edges of the magnitude, free of cost, in [0, 1).
+        Part of the mask taken as edges of the magnitude, in [0, 1).
     model_error
         Standard deviation of what the voxel grid cannot model, added to the noise [ppm], > 0.
+    edge_share
+        Cost of a slope at an edge, as a part of that away from edges, in [0, 1].
 
     Raises
     ------
@@ -58,6 +60,7 @@ class Prior:
     width_outside: float
     edge_fraction: float
     model_error: float
+    edge_share: float = 0.0
 
     def __post_init__(self) -> None:
         if not min(self.strength, self.strength_outside) >= 0:
@@ -72,6 +75,8 @@ class Prior:
             )
         if not 0 <= self.edge_fraction < 1:
             raise ValueError(f"edge_fraction must lie in [0, 1), got {self.edge_fraction}")
+        if not 0 <= self.edge_share <= 1:
+            raise ValueError(f"edge_share must lie in [0, 1], got {self.edge_share}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ class Objective:
         self._kernel = matched(kernel, grid.field, "float32")
         self._width = _chosen(grid.inside, prior.width_inside, prior.width_outside)
         self._flat = _chosen(grid.inside, FLAT_INSIDE, FLAT_OUTSIDE)
-        self._face_cost = _face_costs(grid, prior)
+        self._face_cost = face_costs(grid, prior)
         self._open = converted(self._face_cost > 0, "float32")
 
     def sweep(
@@ -245,14 +250,30 @@ class Objective:
         return couplings
 
 
-def _face_costs(grid: Grid, prior: Prior) -> RealArray:
-    """Cost of a slope across each face, over the squared voxel edge ``(3, z, y, x)``."""
+def face_costs(grid: Grid, prior: Prior) -> RealArray:
+    """Price a slope across each face.
+
+    Parameters
+    ----------
+    grid
+        The field on its padded grid.
+    prior
+        What slopes cost, and how much of the mask is edges.
+
+    Returns
+    -------
+    RealArray
+        Cost over the squared voxel edge, for the face to the next neighbour along each axis
+        ``(3, z, y, x)`` [1/(mm ppm)]; zero across the border of the mask.
+    """
     xp = namespace(grid.inside)
-    smooth = grid.inside & ~_edges(grid, prior.edge_fraction)
+    share = matched(prior.edge_share, grid.inside, "float32")
+    within = xp.where(_edges(grid, prior.edge_fraction), share, xp.ones_like(share))
+    within = prior.strength * within * converted(grid.inside, "float32")
     costs: list[RealArray] = []
     for axis, step in enumerate(grid.voxel_size):
         beyond = xp.roll(grid.inside, -1, axis=axis)
-        cost = prior.strength * converted(smooth & beyond, "float32")
+        cost = within * converted(beyond, "float32")
         cost += prior.strength_outside * converted(~(grid.inside | beyond), "float32")
         costs.append(cost / step**2)
     stacked: RealArray = xp.stack(costs)
