@@ -135,9 +135,10 @@ def invert_total_field(
 
     Of 50 and 450 ppb in the demo 44 and 432 are found (free: 45 and 423). The price: the liver at
     the border of the slab is 53 ppb too low in the chest with fat (free: 16 too high), and 348
-    (free: 249) in the thin slab. The whole demo, from raw data, gives 217 where free edges gave
-    219. From the true local field weighted total variation (`invert_fansi`) finds 243 to 249 in
-    the first four, so what is left lies in telling background from heart.
+    (free: 249) in the thin slab. The whole demo, from raw data, gives 217 (free: 220) with an error
+    of 59 % of the map (free: 72 %) and a slope of 0.87 (free: 0.79). From the true local field
+    weighted total variation (`invert_fansi`) finds 243 to 249 in the first four, so what is left
+    lies in telling background from heart.
 
     With ``edge_fraction`` 0.3 they are 15 to 45 ppb less. PDF or LBV and then MEDI recover -48 to
     128 of 250 in the ellipsoids. It takes 10 s
