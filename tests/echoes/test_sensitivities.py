@@ -10,6 +10,7 @@ from chistream.echoes.combination import combine_coils
 from chistream.echoes.sensitivities import (
     estimate_sensitivities,
     principal_vectors,
+    squared,
     sum_products,
     sum_rows_and_columns,
     turn,
@@ -268,7 +269,7 @@ def test_each_kernel_does_what_numpy_does() -> None:
     np.testing.assert_allclose(sums[0, 3], products[0:2, 1:4].sum(axis=(0, 1)), atol=1e-4)
 
     vectors = np.empty((3, 4, 3), np.complex64)
-    python_form(principal_vectors)(sums, 1e-7, 200, vectors)
+    python_form(principal_vectors)(1e-20 * sums, 5, vectors)
     matrix = np.empty((3, 3), np.complex64)
     strongest = python_form(unpack)(sums[1, 2], matrix)
     assert strongest == np.argmax(np.real(np.diagonal(matrix)))
@@ -276,14 +277,17 @@ def test_each_kernel_does_what_numpy_does() -> None:
     assert np.abs(np.vdot(expected, vectors[1, 2])) == pytest.approx(1, abs=1e-4)
 
     sums[0, 0] = 0
-    python_form(principal_vectors)(sums, 0.0, 1, vectors)
+    python_form(principal_vectors)(sums, 0, vectors)
     assert not vectors[0, 0].any()
     assert np.abs(np.vdot(expected, vectors[1, 2])) > 0.5
 
+    square = np.empty((3, 3), np.complex64)
+    python_form(squared)(matrix, square)
+    np.testing.assert_allclose(square * np.trace(matrix @ matrix), matrix @ matrix, rtol=1e-4)
+
     vector = expected.astype(np.complex64)
-    assert python_form(turn)(matrix, vector, np.empty(3, np.complex64)) == pytest.approx(
-        0, abs=1e-5
-    )
+    python_form(turn)(matrix, vector, np.empty(3, np.complex64))
+    assert np.abs(np.vdot(expected, vector)) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.slow

@@ -12,9 +12,8 @@ from chistream.physics.fourier import to_kspace
 _CENTRE = 24
 """Samples along each axis of k-space, about the centre, that are enough to learn from."""
 
-_TOLERANCE = 1e-6
-_MAX_ITERATIONS = 60
-"""Of power iteration; the second eigenvalue is well below the first wherever there is signal."""
+_SQUARINGS = 4
+"""Twice the steps of power iteration of adaptive maps: the second eigenvalue may come near."""
 
 
 def estimate_espirit(
@@ -130,7 +129,7 @@ def _eigenvectors(lags: ComplexArray, size: Size) -> tuple[ComplexArray, RealArr
     for z, wave in enumerate(over_z):
         plane = np.tensordot(over_y, np.tensordot(wave, lags, (0, 1)), (1, 1))
         covariance = np.ascontiguousarray(np.tensordot(plane, over_x, (2, 1)).transpose(0, 2, 1))
-        principal_vectors(covariance, _TOLERANCE, _MAX_ITERATIONS, vectors)
+        principal_vectors(covariance, _SQUARINGS, vectors)
         quadratic_forms(covariance, vectors, eigenvalues[z])
         csm[:, z] = vectors.transpose(2, 0, 1)
     return csm, eigenvalues
