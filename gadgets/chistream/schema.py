@@ -167,8 +167,12 @@ class AcquisitionSettings(BaseModel):
         "gcc",
         description="Virtual coils: others at each x (gcc), the same all over (svd), or all coils.",
     )
-    coil_energy: float = Field(
-        0.999, gt=0, le=1, description="Part of the signal's energy that virtual coils keep."
+    coil_energy: OptionalFloat = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Part of the signal's energy that virtual coils keep; empty: 0.999, or 0.9999 "
+        "where more than every second line is left out.",
     )
 
 

@@ -185,3 +185,13 @@ def test_repetitions_are_averaged_without_the_phase_between_them() -> None:
     np.testing.assert_allclose(
         again.hybrid, scan.hybrid, atol=1e-5 * float(np.abs(scan.hybrid).max())
     )
+
+
+def test_accelerated_scans_keep_more_energy() -> None:
+    automatic, chosen = CompressionOptions(), CompressionOptions(energy=0.9)
+    assert automatic.energy_kept(1) == automatic.energy_kept(2) < automatic.energy_kept(4) < 1
+    assert chosen.energy_kept(4) == 0.9
+    lines, whitening = complex_noise((40, 8, 5), 1), np.eye(8, dtype=complex)
+    lines *= 10.0 ** -(np.arange(8)[:, None] / 2)
+    kept = [learn_coil_matrix(lines, whitening, 0.0, automatic, r).n_virtual for r in (1, 4)]
+    assert 1 < kept[0] < kept[1] < 8

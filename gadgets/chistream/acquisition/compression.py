@@ -17,6 +17,9 @@ of them that must have come."""
 _ALONG_X = np.array([1, 4, 6, 4, 1]) / 16
 """Covariances of neighbouring positions are averaged so: coils vary slowly, noise does not."""
 
+_ENERGY, _ENERGY_ACCELERATED = 0.999, 0.9999
+_MODEST = 2
+
 _COMMON = 1e-3
 """Part of the mean covariance that is added at each x: where there is no signal it decides."""
 
@@ -31,7 +34,7 @@ class CompressionOptions:
         ``gcc``: other virtual coils at each position along the readout; ``svd``: the same all
         over; ``off``: as many as there are coils.
     energy
-        Part of the signal's energy that is kept at least, in (0, 1].
+        Part of the signal's energy that is kept at least, in (0, 1]; None: see `energy_kept`.
 
     Raises
     ------
@@ -40,14 +43,29 @@ class CompressionOptions:
     """
 
     method: CoilCompression = "gcc"
-    energy: float = 0.999
+    energy: float | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in {"gcc", "svd", "off"} or not 0 < self.energy <= 1:
+        if self.method not in {"gcc", "svd", "off"} or not 0 < self.energy_kept(1) <= 1:
             raise ValueError(
                 f"coil compression is gcc, svd or off, of an energy in (0, 1]: {self.method!r}, "
                 f"{self.energy}"
             )
+
+    def energy_kept(self, acceleration: int) -> float:
+        """Return the part of the energy to keep, of which parallel imaging wants more.
+
+        At 2 x 2, the phase of the heart was off by 0.122 rad with 0.999 (8 of 16 coils), 0.092 rad
+        with 0.9999 (12) and 0.090 rad with all coils; at 2 x 1 by 0.041, 0.038 and 0.038 rad.
+
+        Parameters
+        ----------
+        acceleration
+            How many times fewer lines are measured.
+        """
+        if self.energy is not None:
+            return self.energy
+        return _ENERGY if acceleration <= _MODEST else _ENERGY_ACCELERATED
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +160,7 @@ def learn_coil_matrix(
     whitening: ComplexArray,
     noise_variance: float,
     options: CompressionOptions,
+    acceleration: int = 1,
 ) -> CoilMatrix:
     r"""Find the virtual coils that keep most of the signal's energy, and no others.
 
@@ -159,6 +178,8 @@ def learn_coil_matrix(
         is no signal.
     options
         What a person chose.
+    acceleration
+        How many times fewer lines than a full k-space has are measured.
 
     Returns
     -------
@@ -190,7 +211,8 @@ def learn_coil_matrix(
     else:
         covariance = _along_x(covariance)
     energies, vectors = _principal(covariance)
-    n_virtual = _enough(np.maximum(energies - noise_variance, 0).sum(axis=0), options.energy)
+    energy = options.energy_kept(acceleration)
+    n_virtual = _enough(np.maximum(energies - noise_variance, 0).sum(axis=0), energy)
     if n_virtual >= len(whitening):
         return plain
     frames = vectors[:, :, :n_virtual].conj().transpose(0, 2, 1)

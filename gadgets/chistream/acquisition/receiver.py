@@ -163,7 +163,10 @@ class Receiver:
         if self._block is not None and self._options.method != "off":
             z, y, _ = self._plan.encoded_size
             lines = self._block.until(self._block.complete_at((z, y)))
-        self._matrix = learn_coil_matrix(lines, whitening, noise_variance, self._options)
+        step_z, step_y = self._plan.acceleration
+        self._matrix = learn_coil_matrix(
+            lines, whitening, noise_variance, self._options, step_z * step_y
+        )
         self._block = self._edges = None  # their lines are not needed any more
 
     def _whiten(self, dwell_times: RealArray, readout_support: Mask) -> Whitened:
