@@ -160,9 +160,6 @@ class AcquisitionSettings(BaseModel):
     spikes: Literal["auto", "off"] = Field(
         "auto", description="Sparks in raw readouts; auto: found and taken out."
     )
-    frequency_drift: Literal["off", "estimate"] = Field(
-        "off", description="Drift of the centre frequency; estimate: from the lines, and removed."
-    )
     coil_compression: Literal["gcc", "svd", "off"] = Field(
         "gcc",
         description="Virtual coils: others at each x (gcc), the same all over (svd), or all coils.",

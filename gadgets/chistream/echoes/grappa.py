@@ -72,7 +72,7 @@ def fill_grappa(
     lattice: Mask,
     block: ComplexArray,
     *,
-    strength: float = 1e-5,
+    strength: float = 1e-3,
 ) -> ComplexArray:
     r"""Fill the lines that a lattice leaves out.
 
@@ -122,7 +122,7 @@ def fill_grappa(
     return filled
 
 
-def learn_grappa(block: ComplexArray, lattice: Mask, *, strength: float = 1e-5) -> GrappaWeights:
+def learn_grappa(block: ComplexArray, lattice: Mask, *, strength: float = 1e-3) -> GrappaWeights:
     r"""Learn the weights of all lines that a lattice leaves out.
 
     .. math:: w(x) = \arg\min_w \sum_{x'} h(x' - x) \sum_{\mathbf k, e}
