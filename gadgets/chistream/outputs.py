@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from chistream.arrays import ComplexArray
+from chistream.arrays import ComplexArray, RealArray
 from chistream.echoes.flow_quality import measure_phase_linearity
 from chistream.field.total_field import FieldMaps
 from chistream.field.water_fat import WaterFatMaps
@@ -16,16 +16,27 @@ from chistream.measurement import Measurement
 from chistream.physics.constants import PPB_PER_PPM
 from chistream.series.contents import ReportContent
 from chistream.series.report import render_report, report_volume
-from chistream.series.volumes import Volume
+from chistream.series.volumes import Volume, Window
 
 
 def magnitude_volumes(job: Job, echoes: ComplexArray) -> list[Volume]:
     """Make the magnitude of every echo of ``(echoes, z, y, x)``, on one scale [a.u.]."""
     largest = float(np.abs(echoes).max())
     return [
-        replace(job.volume("MAGNITUDE", np.abs(echo), None, index), full_scale=largest)
-        for index, echo in enumerate(echoes)
+        replace(
+            job.volume("MAGNITUDE", magnitude, None, index),
+            full_scale=largest,
+            window=_window_of(magnitude),
+        )
+        for index, magnitude in enumerate(np.abs(echoes))
     ]
+
+
+def _window_of(magnitude: RealArray) -> Window | None:
+    """Choose the display by the middle of the volume: fat near the coils would leave it dark."""
+    middle = tuple(slice(n // 4, max(n // 4 + 1, n - n // 4)) for n in magnitude.shape)
+    white = float(np.percentile(magnitude[middle], 99))
+    return (white / 2, white) if white > 0 else None
 
 
 def phase_volumes(job: Job, echoes: ComplexArray) -> list[Volume]:

@@ -27,7 +27,7 @@ def invert_total_field(
     merit: bool = False,
     margin: Vector | None = None,
     tolerance: float = 1e-3,
-    max_sweeps: int = 12,
+    max_sweeps: int = 20,
     sweep_iterations: int = 80,
 ) -> Inversion:
     r"""Estimate susceptibility inside and outside the mask at once, with no background removal.
