@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chistream.arrays import Mask, RealArray
 from chistream.series.images import decode_volumes
 from chistream.series.volumes import Volume
 from chistream.service.options import ServerOptions
@@ -74,13 +75,28 @@ def test_a_chest_with_fat_and_lungs_is_unwrapped_and_comes_back(
         [measured_data / "thorax_1p5t" / "12.mat"],
         overrides={"voxel_size": "[8.0, 1.6, 1.6]"},
     )
-    settings = (
-        '{"parameters": {"phase_sign": -1, "gating": "none", "inversion": "tkd", '
-        '"background": "lbv", "series": "FIELD"}}'
+    water, separated = (
+        stream(
+            raw,
+            server,
+            '{"parameters": {"phase_sign": -1, "gating": "none", "inversion": "tkd", '
+            f'"background": "lbv", "series": "FIELD", "field": "{field}"}}}}',
+            "cardiac_qsm",
+        )
+        for field in ("water", "water_fat")
     )
-    maps = stream(raw, server, settings, "cardiac_qsm")
-    field, inside = maps["FIELD"].filled, maps["FIELD"].valid
+    tissue = water["FIELD"].valid
+    # What is left of jumps is fat beside water.
+    assert jumps(water["FIELD"].filled, tissue) < 2e-3
+    # With fat apart, the map reaches into dim borders of the lungs: there, more may be wrong.
+    field, inside = separated["FIELD"].filled, separated["FIELD"].valid
+    assert (tissue & inside).sum() > 0.95 * tissue.sum()
+    assert jumps(field, tissue & inside) < 2e-3
+    assert jumps(field, inside) < 1e-2
+    assert {"MAGNITUDE", "QSM", "FATFRACTION", "REPORT"} <= separated.keys()
+
+
+def jumps(field: RealArray, inside: Mask) -> float:
+    """Part of the neighbours whose field differs by half a cycle: echoes are 3.076 ms apart."""
     step = np.abs(np.diff(field, axis=2))[inside[..., 1:] & inside[..., :-1]]
-    # Echoes 3.076 ms apart wrap every 325 Hz; what is left of jumps is fat beside water.
-    assert np.mean(step > 162) < 2e-3
-    assert {"MAGNITUDE", "QSM", "REPORT"} <= maps.keys()
+    return float(np.mean(step > 162))

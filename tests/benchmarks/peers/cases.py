@@ -94,8 +94,9 @@ def closed_form(size: Size, n_coils: int) -> Replicas:
 
 
 def chest(size: Size, n_coils: int) -> Replicas:
-    """Simulate a chest by `undersampling.chest`, SNR 30: whitened, compressed, its coils known."""
-    scan = undersampling.chest(matrix=list(size), n_coils=n_coils, TE=[1.7e-3, 5.2e-3])
+    """Simulate a chest as `undersampling` does, SNR 30: whitened, compressed, its coils known."""
+    physical = undersampling.simulate(matrix=list(size), n_coils=n_coils, TE=[1.7e-3, 5.2e-3])
+    scan = physical.compress(0.999)
     magnitude = np.abs(combine_coils(reconstruct_coil_images(scan.clean[:1]), scan.csm)[0])
     body: Mask = magnitude > 0.15 * np.percentile(magnitude, 98)
     first, second = (float(time) for time in scan.TE)
