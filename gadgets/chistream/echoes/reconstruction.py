@@ -140,7 +140,8 @@ def _combine(hybrid: ComplexArray, sampling: Sampling, options: EchoOptions) -> 
         return Reconstructed(combine_kspace(hybrid, csm), (warning,) if is_filled else ())
     if not is_filled:
         csm = _learn_from_all(hybrid, block, sampling, options)
-        return Reconstructed(combine_kspace(hybrid, csm), noise=_noise_of_zeros(csm, sampling))
+        noise = _noise_of_zeros(csm, sampling) if options.noise_map else None
+        return Reconstructed(combine_kspace(hybrid, csm), noise=noise)
     method = options.parallel_imaging
     if method == "grappa" or (method == "auto" and not sampling.lattice.all()):
         return _fill_lattice(hybrid, block, sampling, options)
