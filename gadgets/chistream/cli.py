@@ -9,6 +9,8 @@ import typer
 
 import chistream
 from chistream import replay_options
+from chistream.commands import gadgetron, service
+from chistream.commands.shared import AsJson, Assignments, Group, RawFiles, Seed
 from chistream.errors import ChiStreamError
 from chistream.terminal import complain, err, list_and_exit, out, progress, show, stoppable
 
@@ -20,25 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-gadgetron_app = typer.Typer(
-    help="Install the chains for Gadgetron, or serve its <connect> nodes.", no_args_is_help=True
-)
-app.add_typer(gadgetron_app, name="gadgetron")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set one value; may be repeated."),
-]
-RawFiles = Annotated[
-    list[Path], typer.Argument(metavar="RAW...", help="Raw data: ISMRMRD files (HDF5).")
-]
-Group = Annotated[str, typer.Option(help="HDF5 group that holds the scan.")]
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
-AllowPublic = Annotated[
-    bool, typer.Option("--allow-public", help="Allow an address that other machines can reach.")
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of noise and breathing.")]
+app.add_typer(gadgetron.app, name="gadgetron")
 
 
 def main() -> None:
@@ -199,46 +183,7 @@ def simulate(
     show({"raw": str(result)}, f"wrote {result}", as_json=as_json)
 
 
-@app.command()
-def serve(
-    host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 9002,
-    allow_public: AllowPublic = False,
-    max_sessions: Annotated[int, typer.Option(help="Sessions at once; others wait.")] = 8,
-    spare_workers: Annotated[
-        int,
-        typer.Option(help="Workers kept ready; a further client waits seconds for a new one."),
-    ] = 1,
-    status_port: Annotated[
-        int | None,
-        typer.Option(help="Port on 127.0.0.1 that tells monitors of running scans: GET /sessions."),
-    ] = None,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
-    ready_file: Annotated[
-        Path | None, typer.Option(help="File to write host:port to once listening.")
-    ] = None,
-) -> None:
-    """Serve scanners: FIRE, OpenRecon, or any client that speaks MRD.
-
-    Stops on SIGTERM or Ctrl-C, after the running sessions.
-    """
-    from chistream.service.options import ServerOptions
-    from chistream.service.server import serve as run_server
-
-    try:
-        options = ServerOptions(
-            host=host,
-            port=port,
-            allow_public=allow_public,
-            max_sessions=max_sessions,
-            spare_workers=spare_workers,
-            status_port=status_port,
-            log_level=log_level,
-            ready_file=ready_file,
-        )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    run_server(options)
+app.command()(service.serve)
 
 
 @app.command()
@@ -356,32 +301,3 @@ def compare(
 
     found = compare_files(result, truth)
     show(found.as_dict(), found.summary(), as_json=as_json)
-
-
-@gadgetron_app.command("install")
-def gadgetron_install(
-    folder: Annotated[Path, typer.Argument(help="Gadgetron's share/gadgetron/config.")],
-) -> None:
-    """Copy the chains' XML files to where Gadgetron looks for them."""
-    from chistream.gadgetron import install_chains
-
-    for path in install_chains(folder):
-        out.print(str(path), highlight=False, soft_wrap=True)
-
-
-@gadgetron_app.command("listen")
-def gadgetron_listen(
-    chain: Annotated[str, typer.Argument(help="Chain to run.")] = "cardiac_qsm",
-    host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port.")] = 18000,
-    allow_public: AllowPublic = False,
-) -> None:
-    """Serve Gadgetron's <connect port="..."/> nodes until stopped."""
-    from chistream.gadgetron import listen
-    from chistream.service.options import check_address
-
-    try:
-        check_address(host, allow_public=allow_public)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    listen(port, chain, host=host)

@@ -1,0 +1,49 @@
+"""The commands of the service: serve."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chistream.commands.shared import AllowPublic, Host
+
+
+def serve(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 9002,
+    allow_public: AllowPublic = False,
+    max_sessions: Annotated[int, typer.Option(help="Sessions at once; others wait.")] = 8,
+    spare_workers: Annotated[
+        int,
+        typer.Option(help="Workers kept ready; a further client waits seconds for a new one."),
+    ] = 1,
+    status_port: Annotated[
+        int | None,
+        typer.Option(help="Port on 127.0.0.1 that tells monitors of running scans: GET /sessions."),
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    ready_file: Annotated[
+        Path | None, typer.Option(help="File to write host:port to once listening.")
+    ] = None,
+) -> None:
+    """Serve scanners: FIRE, OpenRecon, or any client that speaks MRD.
+
+    Stops on SIGTERM or Ctrl-C, after the running sessions.
+    """
+    from chistream.service.options import ServerOptions
+    from chistream.service.server import serve as run_server
+
+    try:
+        options = ServerOptions(
+            host=host,
+            port=port,
+            allow_public=allow_public,
+            max_sessions=max_sessions,
+            spare_workers=spare_workers,
+            status_port=status_port,
+            log_level=log_level,
+            ready_file=ready_file,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    run_server(options)
