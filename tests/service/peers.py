@@ -69,8 +69,8 @@ class Peer:
 
     opened: ClassVar[list["Peer"]] = []
 
-    def __init__(self, service: Addressed) -> None:
-        self.socket = socket.create_connection(service.address, PATIENCE)
+    def __init__(self, service: Addressed, source: str = "") -> None:
+        self.socket = socket.create_connection(service.address, PATIENCE, (source, 0))
         self._reader = MessageReader()
         self._heard: list[Message] = []
         self.opened.append(self)

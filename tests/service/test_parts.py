@@ -27,7 +27,7 @@ from chistream.service.control import (
     receive_setup,
 )
 from chistream.service.inbox import Inbox
-from chistream.service.logs import configure_logging
+from chistream.service.logs import LogStyle, configure_logging
 from chistream.service.options import ServerOptions
 from chistream.service.request import read_request
 from chistream.service.server import Server, count_servable_clients, serve
@@ -79,7 +79,7 @@ def test_loopback_needs_no_permission(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "scanner", ""])  # noqa: S104
 def test_a_public_address_has_to_be_meant(host: str) -> None:
-    with pytest.raises(ValueError, match="--allow-public"):
+    with pytest.raises(ValueError, match="--public"):
         ServerOptions(host=host)
     assert ServerOptions(host=host, allow_public=True).host == host
 
@@ -319,8 +319,8 @@ def logger() -> Iterator[logging.Logger]:
 def test_every_line_of_the_log_has_a_session(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logging("INFO", "first")
-    configure_logging("INFO", "abc123")
+    configure_logging(LogStyle(), "first")
+    configure_logging(LogStyle(), "abc123")
     logger.getChild("service").info("begun")
     logger.info("of another", extra={"session": "def456"})
     logger.debug("unseen")

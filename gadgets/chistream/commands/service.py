@@ -12,6 +12,14 @@ def serve(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 9002,
     allow_public: AllowPublic = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="Let in only clients of this network, such as 192.168.2.0/24, or with this "
+            "address; may be repeated.",
+        ),
+    ] = None,
     max_sessions: Annotated[int, typer.Option(help="Sessions at once; others wait.")] = 8,
     spare_workers: Annotated[
         int,
@@ -22,6 +30,10 @@ def serve(
         typer.Option(help="Port on 127.0.0.1 that tells monitors of running scans: GET /sessions."),
     ] = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_format: Annotated[str, typer.Option(help="text, or json: an object a line.")] = "text",
+    log_crlf: Annotated[
+        bool, typer.Option("--log-crlf", help="End lines in CR LF, for the viewers of scanners.")
+    ] = False,
     ready_file: Annotated[
         Path | None, typer.Option(help="File to write host:port to once listening.")
     ] = None,
@@ -38,10 +50,13 @@ def serve(
             host=host,
             port=port,
             allow_public=allow_public,
+            allow=tuple(allow or ()),
             max_sessions=max_sessions,
             spare_workers=spare_workers,
             status_port=status_port,
             log_level=log_level,
+            log_format=log_format,
+            log_crlf=log_crlf,
             ready_file=ready_file,
         )
     except ValueError as error:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
+from chistream.service.logs import LogStyle
 from chistream.service.options import SessionLimits
 
 _MAX_BYTES = 65_536
@@ -72,7 +73,7 @@ class WorkerSetup:
 
     module_search_path: list[str]
     chain_module: str
-    log_level: str
+    log_style: LogStyle
     limits: SessionLimits
 
 
@@ -99,7 +100,8 @@ def receive_setup(control: socket.socket) -> WorkerSetup:
         If the supervisor is gone.
     """
     content = _content(control.recv(_MAX_BYTES))
-    return WorkerSetup(**{**content, "limits": SessionLimits(**content["limits"])})
+    limits, log_style = SessionLimits(**content["limits"]), LogStyle(**content["log_style"])
+    return WorkerSetup(**{**content, "limits": limits, "log_style": log_style})
 
 
 def send_order(control: socket.socket, order: SessionOrder) -> None:

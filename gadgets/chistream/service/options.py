@@ -4,6 +4,10 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from chistream.service.access import parse_network
+from chistream.service.logs import LogStyle
+
+LOG_FORMATS = ("text", "json")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -28,6 +32,28 @@ class SessionLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What the service proves itself with, and whom it asks for the same; all PEM.
+
+    Parameters
+    ----------
+    certificate
+        The service's certificate, and behind it those that link it to an authority.
+    key
+        Its private key, without a password; None if it is in the file of the certificate.
+    client_authority
+        Authorities of the clients' certificates: with it, clients without one are refused.
+    handshake_seconds
+        Longest time from a client's connection to the first byte it says [s].
+    """
+
+    certificate: Path
+    key: Path | None = None
+    client_authority: Path | None = None
+    handshake_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServerOptions:
     """How to serve.
 
@@ -36,8 +62,12 @@ class ServerOptions:
     host, port
         Address to listen on; port 0 takes any free port.
     allow_public
-        Whether ``host`` may be other than loopback. The protocol has no passwords and no
+        Whether ``host`` may be other than loopback. The protocol itself has no passwords and no
         encryption, so that has to be said, not slipped into.
+    allow
+        Networks (``192.168.2.0/24``) and addresses of the clients that may connect; empty: all.
+    tls
+        Certificate and key to encrypt with; None speaks plain MRD, as scanners do.
     spare_workers
         Worker processes kept ready, imports done, for the next clients.
     max_sessions
@@ -57,6 +87,10 @@ class ServerOptions:
         File to write ``host:port`` to, once clients can connect.
     log_level
         Name of the lowest level to log.
+    log_format
+        ``"text"``, or ``"json"``: an object a line.
+    log_crlf
+        Whether lines of the log end in CR LF, for the viewers of scanners.
     limits
         Limits of each session.
 
@@ -72,12 +106,14 @@ class ServerOptions:
     >>> ServerOptions(host="0.0.0.0")
     Traceback (most recent call last):
         ...
-    ValueError: 0.0.0.0 can be reached from other machines: give --allow-public if that is meant
+    ValueError: 0.0.0.0 can be reached from other machines: give --public if that is meant
     """
 
     host: str = "127.0.0.1"
     port: int = 9002
     allow_public: bool = False
+    allow: tuple[str, ...] = ()
+    tls: TlsFiles | None = None
     spare_workers: int = 1
     max_sessions: int = 8
     shutdown_seconds: float = 8.0
@@ -86,21 +122,32 @@ class ServerOptions:
     status_port: int | None = None
     ready_file: Path | None = None
     log_level: str = "INFO"
+    log_format: str = "text"
+    log_crlf: bool = False
     limits: SessionLimits = SessionLimits()
 
     def __post_init__(self) -> None:
         check_address(self.host, allow_public=self.allow_public)
+        for text in self.allow:
+            parse_network(text)
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be 0 to 65535, got {self.port}")
         if not 0 <= (self.status_port or 0) <= 65535:
             raise ValueError(f"status_port must be 0 to 65535, got {self.status_port}")
         if self.log_level not in _LOG_LEVELS:
             raise ValueError(f"log_level must be of {_LOG_LEVELS}, got {self.log_level!r}")
+        if self.log_format not in LOG_FORMATS:
+            raise ValueError(f"log_format must be of {LOG_FORMATS}, got {self.log_format!r}")
         if self.spare_workers < 0 or self.max_sessions < 1:
             raise ValueError(
                 f"spare_workers >= 0 and max_sessions >= 1 are needed, got {self.spare_workers} "
                 f"and {self.max_sessions}"
             )
+
+    @property
+    def log_style(self) -> LogStyle:
+        """What lines the log of every process shows, and how."""
+        return LogStyle(self.log_level, self.log_format, self.log_crlf)
 
 
 def check_address(host: str, *, allow_public: bool) -> None:
@@ -120,7 +167,7 @@ def check_address(host: str, *, allow_public: bool) -> None:
     """
     if not allow_public and not _is_loopback(host):
         raise ValueError(
-            f"{host} can be reached from other machines: give --allow-public if that is meant"
+            f"{host} can be reached from other machines: give --public if that is meant"
         )
 
 

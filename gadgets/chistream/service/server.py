@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from chistream.service.access import Gate
 from chistream.service.clients import Client, Farewells
 from chistream.service.control import Position
 from chistream.service.logs import configure_logging
@@ -52,7 +53,7 @@ def serve(options: ServerOptions, on_listening: OnListening | None = None) -> No
     OSError
         If the address cannot be listened on.
     """
-    configure_logging(options.log_level, "supervisor")
+    configure_logging(options.log_style, "supervisor")
     server = Server(options)
     with _signals_stop(server):
         server.run(on_listening)
@@ -69,6 +70,7 @@ class Server:
 
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
+        self._gate = Gate(options.allow)
         self._selector = selectors.DefaultSelector()
         self._pool = WorkerPool(options, self._selector, self._assign, self._turn_away)
         self._farewells = Farewells(self._selector, options.linger_seconds)
@@ -174,6 +176,10 @@ class Server:
             # Mostly no descriptors left. The listener stays readable: do not spin on it.
             _LOG.warning("cannot accept a client: %s", error)
             self._accept_after = time.monotonic() + _ACCEPT_PAUSE_SECONDS
+            return
+        if not self._gate.permits(address[0]):
+            self._gate.note_refused(address[0])
+            connection.close()
             return
         client = Client(connection, uuid.uuid4().hex[:8])
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -56,7 +56,7 @@ def main(control_fd: int) -> int:
     finally:
         # Left open: its end is the end of this process, and the supervisor waits for just that.
         control.detach()
-    configure_logging(setup.log_level, order.session)
+    configure_logging(setup.log_style, order.session)
     with socket.socket(fileno=order.client_fd) as connection:
         position = StreamPosition(order.position_fd)
         channel = socket.socket(fileno=control_fd)
@@ -88,7 +88,7 @@ def _die_with_the_supervisor() -> None:
 def _prepare(setup: WorkerSetup) -> ChainModule:
     """Import, and compile, what a session needs, so that the client does not wait for it."""
     sys.path[:] = setup.module_search_path
-    configure_logging(setup.log_level, f"worker {os.getpid()}")
+    configure_logging(setup.log_style, f"worker {os.getpid()}")
     chains = cast("ChainModule", importlib.import_module(setup.chain_module))
     chains.warm_up()
     return chains

@@ -44,7 +44,7 @@ class Worker:
         self._control = ours
         control.send_setup(
             ours,
-            control.WorkerSetup(sys.path, options.chain_module, options.log_level, options.limits),
+            control.WorkerSetup(sys.path, options.chain_module, options.log_style, options.limits),
         )
 
     @property
