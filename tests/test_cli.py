@@ -48,6 +48,7 @@ def test_the_version_is_the_package_s() -> None:
         ("serve",),
         ("replay",),
         ("reconstruct",),
+        ("stream",),
         ("compare",),
         ("gadgetron",),
         ("gadgetron", "install"),
