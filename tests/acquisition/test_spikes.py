@@ -5,7 +5,7 @@ import pytest
 
 from chistream.acquisition import spikes
 from chistream.acquisition.spikes import SpikeFilter
-from chistream.arrays import ComplexArray
+from chistream.arrays import ComplexArray, RealArray
 from chistream.physics.compiled import python_form
 from chistream.stream.messages import Acquisitions
 from chistream_simulator.case import Case
@@ -114,11 +114,42 @@ def test_a_support_is_a_part() -> None:
         SpikeFilter(0.0)
 
 
-def test_the_kernel_does_in_python_what_it_does_compiled() -> None:
-    samples = RNG.standard_normal((2, 60, 2)) @ (1, 1j)
-    taps = RNG.standard_normal(5).astype(np.float32)
-    taps[3:] = taps[1::-1]
-    one = python_form(spikes._powers)(samples.astype(np.complex64), taps)
-    filtered = np.array([np.convolve(row, taps, "valid") for row in samples])
-    np.testing.assert_allclose(one[0], (np.abs(filtered) ** 2).sum(axis=0), rtol=1e-4)
-    np.testing.assert_allclose(one[1], (np.abs(samples[:, 2:-2]) ** 2).sum(axis=0), rtol=1e-4)
+def as_numbers(samples: ComplexArray) -> RealArray:
+    return np.ascontiguousarray(samples, np.complex64).view(np.float32)
+
+
+def test_the_filter_is_a_convolution_of_what_goes_on_oddly() -> None:
+    samples = (RNG.standard_normal((2, 60, 2)) @ (1, 1j)).astype(np.complex64)
+    half_of_taps = RNG.standard_normal(17).astype(np.float32)
+    taps = np.concatenate([half_of_taps[:0:-1], half_of_taps])
+    before = 2 * samples[:, :1] - samples[:, 16:0:-1]
+    after = 2 * samples[:, -1:] - samples[:, -2:-18:-1]
+    continued = np.concatenate([before, samples, after], axis=1)
+    row = np.empty(2 * 60 + 64, np.float32)
+    python_form(spikes.continue_oddly)(as_numbers(samples[0]), row)
+    np.testing.assert_allclose(row, as_numbers(continued[0]), rtol=1e-6)
+    filtered = np.array([np.convolve(coil, taps, "valid") for coil in continued])
+    outside = np.zeros(2 * 60, np.float32)
+    python_form(spikes.add_filtered)(row, taps, outside)
+    np.testing.assert_allclose(outside, as_numbers(filtered[0]) ** 2, rtol=1e-3, atol=1e-4)
+    outside, power = python_form(spikes.powers)(as_numbers(samples), taps)
+    np.testing.assert_allclose(outside, (np.abs(filtered) ** 2).sum(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(power, (np.abs(samples) ** 2).sum(axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("at", [0, 5, 11])
+def test_what_is_around_is_on_either_side_and_not_near(at: int) -> None:
+    values = np.arange(12, dtype=np.float32)
+    around = [values[s] for s in range(12) if 2 <= abs(s - at) <= 4]
+    assert python_form(spikes.largest_around)(values, at, 2, 4) == max(around)
+
+
+def test_the_search_does_in_python_what_it_does_compiled() -> None:
+    readout = RNG.standard_normal((2, 80, 2)).astype(np.float32).reshape(2, 160)
+    judge = SpikeFilter(0.5)
+    for place, wanted in ((33, 33), (34, 34)):
+        struck = readout.copy()
+        struck[:, 2 * place] += 300
+        assert python_form(spikes.find_spark)(struck, judge._taps) == wanted
+        assert spikes.find_spark(struck, judge._taps) == wanted
+    assert python_form(spikes.find_spark)(readout, judge._taps) == -1
