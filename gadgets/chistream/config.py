@@ -5,27 +5,31 @@ OpenRecon allows only letters and digits: ``rvRoi``, ``rv_roi`` and ``--set rv-r
 """
 
 import json
+import reprlib
 from collections.abc import Mapping
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
-from defusedxml import DefusedXmlException, ElementTree
 from pydantic import ValidationError
 
 from chistream.errors import SettingsError
 from chistream.schema import Settings
+from chistream.untrusted import Refused, parse_json, parse_xml
 
 __all__ = [
     "Settings",
     "describe_settings",
     "known_settings_only",
     "parse_assignments",
+    "parse_configuration",
     "parse_settings",
     "parse_settings_text",
     "parse_settings_xml",
 ]
 
 MAX_SETTINGS_CHARACTERS = 65_536
+MAX_CONFIGURATION_CHARACTERS = 2**20
+"""Longest XML that is read: Gadgetron sends the whole stream that a node is part of."""
 
 
 def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
@@ -79,16 +83,12 @@ def parse_settings_text(text: str) -> tuple[Settings, tuple[str, ...]]:
     SettingsError
         If the text is no such JSON, or a value is refused.
     """
-    if len(text) > MAX_SETTINGS_CHARACTERS:
-        raise SettingsError(
-            f"settings of {len(text)} characters; at most {MAX_SETTINGS_CHARACTERS} are read"
-        )
-    if not text.strip():
+    if len(text) <= MAX_SETTINGS_CHARACTERS and not text.strip():
         return Settings(), ()
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"settings are no JSON: {error}") from None
+        content = parse_json(text, MAX_SETTINGS_CHARACTERS)
+    except Refused as error:
+        raise SettingsError(f"the settings' text cannot be read: {error}") from None
     values = content.get("parameters", content) if isinstance(content, dict) else content
     if not isinstance(values, dict):
         raise SettingsError('settings must be JSON like {"parameters": {"hematocrit": 0.42}}')
@@ -112,15 +112,36 @@ def parse_settings_xml(xml: str) -> tuple[Settings, tuple[str, ...]]:
     Raises
     ------
     SettingsError
-        If the text is no XML, declares entities, or a value is refused.
+        If the text is no XML, declares entities, is too large, or a value is refused.
     """
-    try:
-        root: Element = ElementTree.fromstring(xml)
-    except (ParseError, DefusedXmlException, ValueError) as error:
-        raise SettingsError(f"configuration is no readable XML: {error}") from None
+    root = parse_configuration(xml)
     return parse_settings(
         {_named(node, "name"): _named(node, "value") for node in _properties(root)}
     )
+
+
+def parse_configuration(xml: str) -> Element:
+    """Parse the XML that a client configures us with.
+
+    Parameters
+    ----------
+    xml
+        The text.
+
+    Returns
+    -------
+    Element
+        Its root.
+
+    Raises
+    ------
+    SettingsError
+        If it is no XML, has a document type or entities, or is too large.
+    """
+    try:
+        return parse_xml(xml, MAX_CONFIGURATION_CHARACTERS)
+    except Refused as error:
+        raise SettingsError(f"configuration is no readable XML: {error}") from None
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, str]:
@@ -203,4 +224,4 @@ def _sentence(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
     name = ".".join(str(part) for part in error["loc"])
     field = Settings.model_fields.get(str(error["loc"][0])) if error["loc"] else None
     meaning = f" ({field.description})" if field else ""
-    return f"{name} = {error['input']!r}: {error['msg']}{meaning}"
+    return f"{name} = {reprlib.repr(error['input'])}: {error['msg']}{meaning}"

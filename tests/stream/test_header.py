@@ -265,9 +265,32 @@ def test_an_undefined_entity_is_no_xml() -> None:
         read_header(replaced("heart qsm", "&bomb;"))
 
 
-def test_a_deep_header_does_not_exhaust_the_stack() -> None:
-    deep = "<a>" * 200_000 + "</a>" * 200_000
-    assert read_header(replaced("<encoding>", f"{deep}<encoding>")).h1_frequency == 123.2e6
+@pytest.mark.parametrize(
+    ("bomb", "complaint"),
+    [
+        ("<a>" * 200_000 + "</a>" * 200_000, "nested deeper than 64"),
+        ("<a/>" * 200_000, "more than 100000 elements"),
+        ("<a " + " ".join(f'a{n}=""' for n in range(100_000)) + "/>", "a tag or a comment of more"),
+    ],
+)
+def test_a_header_that_would_fill_the_memory_is_refused(bomb: str, complaint: str) -> None:
+    with pytest.raises(HeaderError, match=complaint):
+        read_header(replaced("<encoding>", f"{bomb}<encoding>"))
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "<subjectInformation><patientName>Doe^Jane",
+        "<subjectInformation><patientName>Doe^Jane</patientName></subjectInformation>",
+        "Doe^Jane",
+        "<ismrmrdHeader>&Doe;</ismrmrdHeader>",
+    ],
+)
+def test_the_reason_why_a_header_cannot_be_read_does_not_quote_it(xml: str) -> None:
+    with pytest.raises(HeaderError) as refused:
+        read_header(xml)
+    assert "Doe" not in str(refused.value)
 
 
 def test_bytes_that_are_not_utf_8_are_read_as_latin_1_with_a_warning() -> None:

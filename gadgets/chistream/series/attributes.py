@@ -5,11 +5,12 @@ import xml.etree.ElementTree as ET  # writes only; reading goes through defusedx
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from defusedxml.ElementTree import fromstring
+from chistream.untrusted import Refused, parse_xml
 
 AttributeValue: TypeAlias = str | int | float | Sequence[str | int | float]
 """One value or several; floats are written so that they read back exactly."""
 
+_MAX_CHARACTERS = 2**24
 # What XML 1.0 cannot hold, escaped or not: most control characters, lone surrogates, U+FFFE/F.
 _UNWRITABLE = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -66,9 +67,9 @@ def read_attributes(xml: str) -> dict[str, list[str]]:
     if not text.strip():
         return attributes
     try:
-        root = fromstring(text)
-    except ET.ParseError as error:
-        raise ValueError(f"the image's attributes are no XML: {error}") from error
+        root = parse_xml(text, _MAX_CHARACTERS)
+    except Refused as error:
+        raise ValueError(f"the image's attributes cannot be read: {error}") from None
     if root.tag != "ismrmrdMeta":
         raise ValueError(f"the image's attributes have the root {root.tag!r}, not 'ismrmrdMeta'")
     for meta in root.iter("meta"):

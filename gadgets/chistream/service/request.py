@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element, ParseError
 
-from defusedxml import DefusedXmlException, ElementTree
-
-from chistream.config import Settings, parse_settings, parse_settings_text, parse_settings_xml
-from chistream.errors import SettingsError
+from chistream.config import (
+    Settings,
+    parse_configuration,
+    parse_settings,
+    parse_settings_text,
+    parse_settings_xml,
+)
 from chistream.stream.messages import ConfigFile, ConfigText
 
 _CHAIN_KEYS = ("chain", "config")
@@ -88,9 +90,6 @@ def _request_of_json(text: str) -> Request:
 
 
 def _chain_of_xml(text: str) -> str:
-    try:
-        root: Element = ElementTree.fromstring(text)
-    except (ParseError, DefusedXmlException, ValueError) as error:
-        raise SettingsError(f"configuration is no readable XML: {error}") from None
+    root = parse_configuration(text)
     gadgets = [node for node in root.iter("execute") if node.get("name") == _GADGET_MODULE]
     return gadgets[0].get("target", "") if gadgets else ""

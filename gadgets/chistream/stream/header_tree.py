@@ -9,10 +9,8 @@ import math
 import re
 from xml.etree.ElementTree import Element
 
-import defusedxml.ElementTree
-from defusedxml import DefusedXmlException
-
 from chistream.errors import HeaderError
+from chistream.untrusted import ForbiddenMarkup, Refused, parse_xml
 
 MAX_HEADER_BYTES = 2**24
 """Largest header that is parsed [characters or bytes]."""
@@ -164,7 +162,7 @@ def parse_header(xml: str | bytes) -> Branch:
     Raises
     ------
     HeaderError
-        If it is too large, no XML, no MRD header, or has a document type or entities.
+        If it is too large, too deep, no XML, no MRD header, or has a document type or entities.
     """
     if len(xml) > MAX_HEADER_BYTES:
         raise HeaderError(f"the header takes {len(xml)} of at most {MAX_HEADER_BYTES} bytes")
@@ -174,16 +172,18 @@ def parse_header(xml: str | bytes) -> Branch:
     if not text:
         raise HeaderError("the header is empty: send the XML header of the scan before its data")
     try:
-        root = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)
-    except DefusedXmlException:
+        root = parse_xml(text, MAX_HEADER_BYTES)
+    except ForbiddenMarkup:
         raise HeaderError(
             "the header has a document type or entities, which no scan needs: refused"
         ) from None
-    except defusedxml.ElementTree.ParseError as error:
-        raise HeaderError(f"the header is no XML ({error}): {text[:40]!r}...") from None
+    except Refused as error:
+        raise HeaderError(f"the header cannot be read: {error}") from None
     name = root.tag.rpartition("}")[2]
     if name != ROOT:
-        raise HeaderError(f"the header's root is <{name}>, not <{ROOT}>: this is no MRD header")
+        raise HeaderError(
+            f"the header's root is <{name[:40]}>, not <{ROOT}>: this is no MRD header"
+        )
     return Branch(root, "", warnings)
 
 
