@@ -14,12 +14,12 @@ from chistream.config import Settings, known_settings_only, parse_settings
 from chistream.errors import ChiStreamError, FileFormatError, SettingsError
 from chistream.job import Messages
 from chistream.measurement import chamber_masks
+from chistream.raw_files import read_raw_file
 from chistream.series.contents import ReportContent
 from chistream.series.dicom import Study
 from chistream.series.export import Format, export_images, results_of
 from chistream.series.html_report import write_html_report
 from chistream.series.images import decode_volumes
-from chistream.stream.files import read_messages
 from chistream.stream.header import ScanHeader, read_header
 from chistream.stream.messages import Header, Image, Message, Text
 
@@ -167,7 +167,7 @@ def _reconstruct_file(
     files: list[Path] = []
     results, error = None, None
     try:
-        messages = read_messages(path, group)
+        messages = read_raw_file(path, group)
         header = _header(messages, path)
         error = _collect(run_chain(chain, header, settings, messages), returned)
         images = [message for message in returned if isinstance(message, Image)]

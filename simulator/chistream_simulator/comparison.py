@@ -13,9 +13,9 @@ from chistream.arrays import Mask, RealArray
 from chistream.errors import FileFormatError
 from chistream.physics.constants import PPB_PER_PPM
 from chistream.physics.geometry import Geometry
+from chistream.raw_files import groups_in, read_raw_file
 from chistream.series.images import decode_volumes
 from chistream.series.volumes import SERIES
-from chistream.stream.files import groups_of, read_messages
 from chistream.stream.messages import Image
 from chistream_simulator.metrics import MapErrors, compare_maps
 from chistream_simulator.truth import FORMAT, SphereRoi, read_truth
@@ -150,8 +150,8 @@ def load_maps(path: Path) -> dict[str, PlacedMap]:
         return _load_nifti(path)
     images = [
         message
-        for group in groups_of(path)
-        for message in read_messages(path, group, waveforms=False)
+        for group in groups_in(path)
+        for message in read_raw_file(path, group, waveforms=False)
         if isinstance(message, Image)
     ]
     try:

@@ -39,6 +39,11 @@ class Branch:
         self._path = path
         self.warnings = warnings
 
+    @property
+    def element(self) -> Element:
+        """The element itself."""
+        return self._element
+
     def path_to(self, name: str) -> str:
         """Name an element below this one, for a message."""
         return f"{self._path}/{name}" if self._path else name

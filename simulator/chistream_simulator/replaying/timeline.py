@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from chistream.stream.files import read_messages
+from chistream.raw_files import read_raw_file
 from chistream.stream.messages import (
     SECONDS_PER_TICK,
     Acquisitions,
@@ -80,7 +80,7 @@ def scan_messages(
     """
     if waveforms not in WAVEFORM_ORDERS:
         raise ReplayError(f"waveforms {waveforms!r}: give {', '.join(WAVEFORM_ORDERS)}")
-    messages = read_messages(path, group, waveforms=waveforms != "none")
+    messages = read_raw_file(path, group, waveforms=waveforms != "none")
     yield from _interleaved(messages) if waveforms == "interleaved" else messages
 
 
