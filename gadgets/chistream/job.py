@@ -20,7 +20,7 @@ from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
 from chistream.errors import ReconstructionError, SettingsError
 from chistream.physics.geometry import Geometry
 from chistream.physics.nonlinearity import GradientNonlinearity
-from chistream.progress import Reporter
+from chistream.progress import Reporter, announce_stage, remarks
 from chistream.scan import (
     acquisition_options,
     echo_options,
@@ -142,7 +142,11 @@ class Job:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What header, settings, readouts and echoes hold that a person should know."""
+        """What header, settings, readouts, echoes and the service hold that people should know."""
+        return (*self._scan_warnings, *remarks())
+
+    @property
+    def _scan_warnings(self) -> tuple[str, ...]:
         own = settings_warnings(self.header, self.settings)
         return (*self.header.warnings, *own, *self.acquired.warnings, *self._echo_warnings)
 
@@ -168,7 +172,7 @@ class Job:
             acquisition.orient(self.geometry.b0_direction)
         with self.timed("acquisition"):
             self._acquired = acquisition.finish()
-        for warning in self.warnings:
+        for warning in self._scan_warnings:
             yield warning_text(warning)
 
     def combine(self) -> ComplexArray:
@@ -220,8 +224,10 @@ class Job:
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Note how long a stage took [s]."""
+        announce_stage(stage)
         start = time.perf_counter()
         yield
+        announce_stage("series")
         self.seconds[stage] = round(time.perf_counter() - start, 3)
 
     def _note_head(self, run: Acquisitions) -> None:

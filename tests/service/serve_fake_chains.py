@@ -5,7 +5,8 @@ import resource
 import sys
 from pathlib import Path
 
-from chistream.service.options import ServerOptions, SessionLimits
+from chistream.service.limits import SessionLimits, SpoolOptions
+from chistream.service.options import ServerOptions
 from chistream.service.server import serve
 
 
@@ -13,7 +14,9 @@ def main(ready_file: str, options: str) -> None:
     values = json.loads(options)
     if max_files := values.pop("max_files", None):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
-    limits = SessionLimits(**values.pop("limits", {}))
+    limits = SessionLimits.from_dict(values.pop("limits", {}))
+    if spool := values.pop("spool", None):
+        values["spool"] = SpoolOptions(Path(spool.pop("folder")), **spool)
     values.setdefault("chain_module", "fake_chains")
     serve(ServerOptions(port=0, ready_file=Path(ready_file), limits=limits, **values))
 

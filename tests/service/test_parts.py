@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 from chistream.errors import ProtocolError, SettingsError
-from chistream.service.clients import Client, Farewells
+from chistream.service.clients import Client, Farewells, count_servable_clients
 from chistream.service.control import (
     Position,
+    SpoolOrder,
     StreamPosition,
     receive_order,
     receive_setup,
@@ -30,7 +31,7 @@ from chistream.service.inbox import Inbox
 from chistream.service.logs import LogStyle, configure_logging
 from chistream.service.options import ServerOptions
 from chistream.service.request import read_request
-from chistream.service.server import Server, count_servable_clients, serve
+from chistream.service.server import Server, serve
 from chistream.service.wire import receive, send
 from chistream.service.workers import Worker, WorkerPool
 from chistream.stream.codec import MessageReader
@@ -435,7 +436,7 @@ def test_a_worker_found_dead_when_a_client_comes_is_replaced(
 ) -> None:
     serve_client, n_calls = Worker.serve, 0
 
-    def die_first(worker: Worker, client: Client) -> None:
+    def die_first(worker: Worker, client: Client, _spool: SpoolOrder | None) -> None:
         nonlocal n_calls
         n_calls += 1
         if n_calls == 1:
@@ -455,7 +456,7 @@ def test_a_client_whose_worker_dies_before_it_begins_gets_another_but_not_for_ev
 ) -> None:
     serve_client, n_calls = Worker.serve, 0
 
-    def die(worker: Worker, client: Client) -> None:
+    def die(worker: Worker, client: Client, _spool: SpoolOrder | None) -> None:
         nonlocal n_calls
         n_calls += 1
         if n_calls > n_deaths:
@@ -497,7 +498,7 @@ def test_a_limit_of_descriptors_that_is_none_limits_no_clients(
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert count_servable_clients() == sys.maxsize
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
-    assert count_servable_clients() == 246
+    assert count_servable_clients() == 244
     monkeypatch.setattr(resource, "getrlimit", lambda _: (10, 10))
     assert count_servable_clients() == 1
 

@@ -280,7 +280,7 @@ def test_an_idle_worker_that_dies_is_replaced(start: Callable[..., Service]) -> 
 def test_no_more_clients_are_accepted_than_there_are_descriptors_for(
     start: Callable[..., Service],
 ) -> None:
-    service = start(max_files=48, spare_workers=2)  # enough for two clients
+    service = start(max_files=56, spare_workers=2)  # enough for two clients
     first, second, third = Peer(service), Peer(service), Peer(service)
     for peer in (first, second, third):
         peer.begin("pid")

@@ -23,7 +23,7 @@ from tests.service.peers import (
 )
 
 from chistream.service.control import StreamPosition
-from chistream.service.options import SessionLimits
+from chistream.service.limits import SessionLimits
 from chistream.service.session import ChainModule, Session
 from chistream.stream.messages import (
     Close,

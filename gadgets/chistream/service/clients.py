@@ -1,13 +1,17 @@
 """Clients as the supervisor sees them: kept at hand while a worker serves them, then let go."""
 
 import contextlib
+import resource
 import selectors
 import socket
+import sys
 import time
 
 from chistream.service.control import Position, StreamPosition
 
 _SCRATCH_BYTES = 2**18
+_OWN_FILES = 48  # standard streams, listener, journal, spare workers, what starting one takes
+_FILES_PER_CLIENT = 4  # its connection, the worker's control socket, the position, one to spare
 
 
 class Client:
@@ -20,6 +24,8 @@ class Client:
         dead worker can still be told.
     session
         Id of the session in the log.
+    address
+        Address of the client; empty for a scan that is run again.
 
     Attributes
     ----------
@@ -27,8 +33,9 @@ class Client:
         Workers it has been handed to; the second if the first died before it began.
     """
 
-    def __init__(self, connection: socket.socket, session: str) -> None:
+    def __init__(self, connection: socket.socket, session: str, address: str = "") -> None:
         self.connection = connection
+        self.address = address
         self.session = session
         self.n_workers = 0
         self._position: StreamPosition | None = None
@@ -138,3 +145,19 @@ def _last_words(reason: str) -> bytes:
     from chistream.stream.messages import Close, Text
 
     return b"".join(piece for m in (Text(reason), Close()) for piece in encode(m))
+
+
+def count_servable_clients() -> int:
+    """Count the clients for which this process has descriptors enough.
+
+    Accepting more would leave none for their workers, and nobody would be served.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    n_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if n_files == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(1, (n_files - _OWN_FILES) // _FILES_PER_CLIENT)

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
+from chistream.service.limits import SessionLimits
 from chistream.service.logs import LogStyle
-from chistream.service.options import SessionLimits
+from chistream.service.spool import FsyncPolicy
 
-_MAX_BYTES = 65_536
+_MAX_BYTES = 2**17
 READY = b"ready"
+SHUTTING_DOWN = "The service is shutting down; this scan could not be finished."
 
 
 class Position(IntEnum):
@@ -78,12 +80,26 @@ class WorkerSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolOrder:
+    """Where a worker keeps the bytes of its client; see `SpoolWriter`."""
+
+    path: str
+    fsync: FsyncPolicy
+    fsync_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class SessionOrder:
-    """A client handed to a worker: its id in the log, its socket and the shared position."""
+    """A client handed to a worker: its id in the log, its socket, the shared position, its spool.
+
+    Without a spool nothing of the client is kept: it has been asked not to, or its data are kept
+    already.
+    """
 
     session: str
     client_fd: int
     position_fd: int
+    spool: SpoolOrder | None = None
 
 
 def send_setup(control: socket.socket, setup: WorkerSetup) -> None:
@@ -100,13 +116,15 @@ def receive_setup(control: socket.socket) -> WorkerSetup:
         If the supervisor is gone.
     """
     content = _content(control.recv(_MAX_BYTES))
-    limits, log_style = SessionLimits(**content["limits"]), LogStyle(**content["log_style"])
+    limits = SessionLimits.from_dict(content["limits"])
+    log_style = LogStyle(**content["log_style"])
     return WorkerSetup(**{**content, "limits": limits, "log_style": log_style})
 
 
 def send_order(control: socket.socket, order: SessionOrder) -> None:
     """Hand a client to a worker; the worker gets duplicates of both descriptors."""
-    payload = json.dumps({"session": order.session}).encode()
+    spool = None if order.spool is None else asdict(order.spool)
+    payload = json.dumps({"session": order.session, "spool": spool}).encode()
     socket.send_fds(control, [payload], [order.client_fd, order.position_fd])
 
 
@@ -120,13 +138,33 @@ def receive_order(control: socket.socket) -> SessionOrder:
     """
     payload, fds, _, _ = socket.recv_fds(control, _MAX_BYTES, 2)
     client_fd, position_fd = fds or (-1, -1)
-    return SessionOrder(_content(payload)["session"], client_fd, position_fd)
+    content = _content(payload)
+    spool = None if content["spool"] is None else SpoolOrder(**content["spool"])
+    return SessionOrder(content["session"], client_fd, position_fd, spool)
 
 
 def send_report(control: socket.socket, report: Mapping[str, Any]) -> None:
-    """Tell the supervisor how far a session is; a report that finds no room is left out."""
+    """Tell the supervisor how a session stands.
+
+    What goes into the journal waits for room; all else will soon be said again, and is left out.
+    """
+    payload = json.dumps(report).encode()
     with contextlib.suppress(OSError):
-        control.send(json.dumps(report).encode(), socket.MSG_DONTWAIT)
+        control.send(payload, 0 if "journal" in report else socket.MSG_DONTWAIT)
+
+
+def send_cut(control: socket.socket, reason: str) -> None:
+    """Give a worker the reason for the signal that follows."""
+    with contextlib.suppress(OSError):
+        control.send(json.dumps({"cut": reason}).encode(), socket.MSG_DONTWAIT)
+
+
+def receive_cut(control: socket.socket) -> str | None:
+    """Read the reason for a signal; None if none was given."""
+    try:
+        return str(_content(control.recv(_MAX_BYTES, socket.MSG_DONTWAIT))["cut"])
+    except (EOFError, OSError):
+        return None
 
 
 def receive_report(control: socket.socket) -> Mapping[str, Any] | None:

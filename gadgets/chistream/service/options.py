@@ -1,34 +1,16 @@
 """What the person who starts a service chooses; light enough to import before listening."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from chistream.service.access import parse_network
+from chistream.service.limits import SessionLimits, SpoolOptions
 from chistream.service.logs import LogStyle
 
 LOG_FORMATS = ("text", "json")
+WHEN_FULL = ("wait", "refuse")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """How long one session may wait for its client.
-
-    Parameters
-    ----------
-    idle_seconds
-        Longest silence of a client that has not sent its CLOSE [s]. A scan may pause for a breath
-        hold or a talk with the patient, so this is long.
-    delivery_seconds
-        Longest time that a client may leave its returned images untouched [s].
-    inbox_bytes
-        Received samples that may wait for the chain before TCP holds the client back [bytes].
-    """
-
-    idle_seconds: float = 900.0
-    delivery_seconds: float = 120.0
-    inbox_bytes: int = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +75,16 @@ class ServerOptions:
         Whether lines of the log end in CR LF, for the viewers of scanners.
     limits
         Limits of each session.
+    spool
+        Where raw data and the journal are kept, and for how long; None keeps neither.
+    when_full
+        What a client gets beyond ``max_sessions``: ``"wait"`` until another has left, or
+        ``"refuse"``: a text that says so, and CLOSE.
+    memory_bytes
+        Memory that all sessions together may take [bytes]; beyond it the largest is ended. 0: no
+        limit but the machine's.
+    resume
+        Whether scans that an earlier run of the service left unfinished are run again at its start.
 
     Raises
     ------
@@ -124,7 +116,11 @@ class ServerOptions:
     log_level: str = "INFO"
     log_format: str = "text"
     log_crlf: bool = False
-    limits: SessionLimits = SessionLimits()
+    limits: SessionLimits = field(default_factory=SessionLimits)
+    spool: SpoolOptions | None = None
+    when_full: str = "wait"
+    memory_bytes: int = 0
+    resume: bool = False
 
     def __post_init__(self) -> None:
         check_address(self.host, allow_public=self.allow_public)
@@ -138,6 +134,8 @@ class ServerOptions:
             raise ValueError(f"log_level must be of {_LOG_LEVELS}, got {self.log_level!r}")
         if self.log_format not in LOG_FORMATS:
             raise ValueError(f"log_format must be of {LOG_FORMATS}, got {self.log_format!r}")
+        if self.when_full not in WHEN_FULL:
+            raise ValueError(f"when_full must be of {WHEN_FULL}, got {self.when_full!r}")
         if self.spare_workers < 0 or self.max_sessions < 1:
             raise ValueError(
                 f"spare_workers >= 0 and max_sessions >= 1 are needed, got {self.spare_workers} "

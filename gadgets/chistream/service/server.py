@@ -3,24 +3,26 @@
 import contextlib
 import logging
 import os
-import resource
 import selectors
 import signal
 import socket
-import sys
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chistream.service.access import Gate
-from chistream.service.clients import Client, Farewells
-from chistream.service.control import Position
+from chistream.service.clients import Client, Farewells, count_servable_clients
+from chistream.service.control import SHUTTING_DOWN, Position
+from chistream.service.journal import SessionState
+from chistream.service.keeping import Keeper
 from chistream.service.logs import configure_logging
 from chistream.service.options import ServerOptions
+from chistream.service.resuming import Resumer
+from chistream.service.sessions import RunningSession, Watch, resident_bytes
 from chistream.service.workers import Worker, WorkerPool
 
 if TYPE_CHECKING:
@@ -28,10 +30,13 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
+_ID_DIGITS = 12  # enough for the journal of years
+_DIED = (
+    "The reconstruction stopped: its process ended unexpectedly. The images made before were "
+    "sent. The service's log has session {}."
+)
 _MAX_WORKERS = 3  # for one client, if they die before they begin
 _ACCEPT_PAUSE_SECONDS = 0.25
-_OWN_FILES = 40  # standard streams, listener, spare workers, and what starting one takes
-_FILES_PER_CLIENT = 4  # its connection, the worker's control socket, the position, one to spare
 OnListening = Callable[[str, int], None]
 
 
@@ -74,8 +79,10 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._pool = WorkerPool(options, self._selector, self._assign, self._turn_away)
         self._farewells = Farewells(self._selector, options.linger_seconds)
-        self._sessions: dict[Worker, Client] = {}
-        self._reports: dict[str, dict[str, Any]] = {}
+        self._sessions: dict[Worker, RunningSession] = {}
+        self._watch = Watch(options.limits, options.memory_bytes)
+        self._keeper = Keeper(None)
+        self._resumer = Resumer(self._keeper, [])
         self._status: StatusPage | None = None
         self._waiting: deque[Client] = deque()
         self._listener: socket.socket | None = None
@@ -97,6 +104,7 @@ class Server:
         """Serve until `stop`; see `serve`."""
         try:
             self._open_status_page()
+            self._open_folder()
             self._listen(on_listening)
             self._selector.register(self._wakeup_in, selectors.EVENT_READ, self._take_stop)
             self._pool.fill(self._n_workers_wanted())
@@ -118,7 +126,9 @@ class Server:
         elif self._deadline <= now:
             self._cut_sessions()
         self._farewells.expire(now)
+        self._watch.look(list(self._sessions.values()), now)
         self._watch_listener(now)
+        self._resume_when_idle()
         for key, _ in self._selector.select(self._time_to_next_event()):
             # An earlier event of the same batch may have ended what this one is about.
             if self._selector.get_map().get(key.fd) is key:
@@ -129,6 +139,7 @@ class Server:
             self._deadline,
             self._farewells.next_deadline(),
             self._pool.next_start(),
+            self._watch.next_look(list(self._sessions.values())),
             self._accept_after if self._accept_after > time.monotonic() else None,
         )
         nearest = min((t for t in times if t is not None), default=None)
@@ -156,7 +167,7 @@ class Server:
         """Watch the listening socket exactly while another client can be taken."""
         n_clients = len(self._sessions) + len(self._waiting)
         wanted = (
-            n_clients < self._options.max_sessions
+            (n_clients < self._options.max_sessions or self._options.when_full == "refuse")
             and n_clients + len(self._farewells) < self._max_clients
             and self._accept_after <= now
         )
@@ -181,34 +192,55 @@ class Server:
             self._gate.note_refused(address[0])
             connection.close()
             return
-        client = Client(connection, uuid.uuid4().hex[:8])
+        client = Client(connection, uuid.uuid4().hex[:_ID_DIGITS], address[0])
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _LOG.info("client %s", address[0], extra={"session": client.session})
+        if len(self._sessions) + len(self._waiting) >= self._options.max_sessions:
+            self._refuse(
+                client, f"The service is busy with {len(self._sessions)} scans: try later."
+            )
+            return
         self._waiting.append(client)
         self._assign()
 
     def _assign(self) -> None:
         """Give waiting clients to ready workers."""
         while self._waiting and (worker := self._pool.take()) is not None:
+            client = self._waiting[0]
+            is_resumed = self._resumer.owns(client)
             try:
-                worker.serve(self._waiting[0])
+                worker.serve(client, None if is_resumed else self._keeper.order(client.session))
             except OSError as error:
                 _LOG.warning("worker %d takes no client: %s", worker.pid, error)
                 worker.kill()
                 worker.wait()
                 continue
-            self._sessions[worker] = self._waiting.popleft()
+            self._waiting.popleft()
+            self._sessions[worker] = RunningSession(
+                worker, client, memory_at_start=resident_bytes(worker.pid)
+            )
+            if not is_resumed:
+                self._keeper.begin(client.session, client.address)
             self._selector.register(worker, selectors.EVENT_READ, lambda w=worker: self._hear(w))
-            self._begin_report(self._sessions[worker])
+            self._show()
 
     def _turn_away(self) -> None:
         """Tell the client that waited longest that no worker could be started for it."""
         if self._waiting:
-            client = self._waiting.popleft()
-            self._farewells.say(
-                client, "ERROR    The reconstruction service cannot start its workers; see its log."
+            self._refuse(
+                self._waiting.popleft(),
+                "The reconstruction service cannot start its workers; see its log.",
             )
+
+    def _refuse(self, client: Client, reason: str) -> None:
+        """Turn away a client whose session has not begun."""
+        _LOG.warning("refused: %s", reason, extra={"session": client.session})
+        if self._resumer.owns(client):
+            state = self._resumer.end(client, SessionState.INTERRUPTED, reason)
+            self._keeper.end(client.session, *state)
+            return
+        self._farewells.say(client, f"ERROR    {reason}")
 
     def _hear(self, worker: Worker) -> None:
         """Take a session's report, or notice its end."""
@@ -216,12 +248,11 @@ class Server:
         if report is None:
             self._end_session(worker)
             return
-        self._reports[self._sessions[worker].session]["progress"] = report
-        self._show()
-
-    def _begin_report(self, client: Client) -> None:
-        now = round(time.time(), 1)
-        self._reports[client.session] = {"session": client.session, "since": now, "progress": None}
+        running = self._sessions[worker]
+        running.hear(report)
+        if "journal" in report:
+            said = {k: v for k, v in report["journal"].items() if k not in ("state", "reason")}
+            self._keeper.chronicle.update(running.client.session, said)
         self._show()
 
     def _open_status_page(self) -> None:
@@ -234,15 +265,16 @@ class Server:
 
     def _show(self) -> None:
         if self._status is not None:
-            self._status.show(list(self._reports.values()))
+            self._status.show([session.as_dict() for session in self._sessions.values()])
 
     def _end_session(self, worker: Worker) -> None:
-        client = self._sessions.pop(worker)
-        self._reports.pop(client.session, None)
+        running = self._sessions.pop(worker)
+        client = running.client
         self._show()
         self._selector.unregister(worker)
         status = worker.wait()
-        if client.position is Position.UNTOUCHED and client.n_workers < _MAX_WORKERS:
+        is_untouched = client.position is Position.UNTOUCHED and not running.cut
+        if is_untouched and client.n_workers < _MAX_WORKERS:
             # It died idle, before anybody could notice; its client has lost nothing.
             _LOG.warning(
                 "worker ended with status %d before it began",
@@ -254,11 +286,33 @@ class Server:
             return
         level = logging.INFO if status == 0 else logging.ERROR
         _LOG.log(level, "session ended with status %d", status, extra={"session": client.session})
-        self._farewells.say(
-            client,
-            "ERROR    The reconstruction stopped: its process ended unexpectedly. The images made "
-            f"before were sent. The service's log has session {client.session}.",
-        )
+        self._take_leave(running, *running.end_of(status))
+
+    def _take_leave(self, running: RunningSession, state: SessionState, reason: str) -> None:
+        client = running.client
+        if self._resumer.owns(client):
+            state, reason = self._resumer.end(client, state, reason)
+        else:
+            self._farewells.say(client, f"ERROR    {running.cut or _DIED.format(client.session)}")
+        self._keeper.end(client.session, state, reason)
+
+    # -- what is kept -------------------------------------------------------------------------
+
+    def _open_folder(self) -> None:
+        self._keeper = Keeper(self._options.spool)
+        unfinished = self._keeper.unfinished()
+        if unfinished:
+            names = ", ".join(record.id for record in unfinished)
+            _LOG.warning("%d scans are unfinished: %s", len(unfinished), names)
+        if self._options.resume:
+            self._resumer = Resumer(self._keeper, self._keeper.resumable())
+        self._keeper.prune()
+
+    def _resume_when_idle(self) -> None:
+        """Run an unfinished scan again while no client wants anything."""
+        if self._resumer and not (self._sessions or self._waiting) and self._deadline is None:
+            self._waiting.append(self._resumer.begin())
+            self._assign()
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -278,15 +332,15 @@ class Server:
         self._stop_listening()
         self._pool.close()
         while self._waiting:
-            self._farewells.say(self._waiting.popleft(), "ERROR    The service is shutting down.")
+            self._refuse(self._waiting.popleft(), "The service is shutting down.")
 
     def _cut_sessions(self) -> None:
         """At the deadline ask the sessions to end with a reason; a grace later, end them."""
-        for worker in self._sessions:
+        for worker, running in self._sessions.items():
             if self._is_cut:
                 worker.kill()
             else:
-                worker.terminate()
+                running.ask_to_end(SHUTTING_DOWN)
         self._is_cut = True
         self._deadline = time.monotonic() + _GRACE_SECONDS
 
@@ -309,32 +363,17 @@ class Server:
         if self._status is not None:
             self._status.close()
         self._pool.close()
-        for worker, client in self._sessions.items():
+        for worker, running in self._sessions.items():
             worker.kill()
             worker.wait()
-            client.close()
+            running.client.close()
+        self._keeper.close()
         self._farewells.expire(float("inf"))
         self._selector.close()
         os.close(self._wakeup_in)
         os.close(self._wakeup_out)
         self._wakeup_out = -1  # the number may soon be another file's
         _LOG.info("ended")
-
-
-def count_servable_clients() -> int:
-    """Count the clients for which this process has descriptors enough.
-
-    Accepting more would leave none for their workers, and nobody would be served.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
-    n_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if n_files == resource.RLIM_INFINITY:
-        return sys.maxsize
-    return max(1, (n_files - _OWN_FILES) // _FILES_PER_CLIENT)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import chistream
 from chistream.config import Settings
@@ -14,20 +14,33 @@ from chistream.errors import ChiStreamError
 from chistream.progress import Figures, Listener, listening
 from chistream.service.control import Position, StreamPosition
 from chistream.service.inbox import Inbox
-from chistream.service.options import SessionLimits
+from chistream.service.journal import SessionState
+from chistream.service.limits import SessionLimits
 from chistream.service.outbox import Outbox
-from chistream.service.receiver import ClientGone, Receiver
+from chistream.service.pulse import Pulse
+from chistream.service.receiver import NOT_KEPT, ClientGone, Receiver
 from chistream.service.request import Request, read_request
+from chistream.service.spool import SpoolWriter
+from chistream.service.summary import check_header, summarise_header
 from chistream.stream.header import ScanHeader, read_header
-from chistream.stream.messages import Acquisitions, ConfigFile, ConfigText, Header, Message, Text
+from chistream.stream.messages import (
+    Acquisitions,
+    ConfigFile,
+    ConfigText,
+    Header,
+    Image,
+    Message,
+    Text,
+)
 from chistream.stream.texts import error_text, warning_text
 
 _LOG = logging.getLogger(__name__)
 _LOG_SECONDS = 10.0
+_RESULTS = "ChiStreamResults"
 
 
 class SessionCut(BaseException):  # not an Exception: no stage may take it for its own
-    """The supervisor wants this session to end now."""
+    """The supervisor wants this session to end now, for the reason given."""
 
 
 class ChainModule(Protocol):
@@ -64,7 +77,10 @@ class Session:
     name
         Id of the session, for the client's people to quote.
     report
-        Told how far the scan is, at most once a second.
+        Told how the scan stands: under ``progress`` for monitors, ``pulse`` for whoever watches
+        over it, ``journal`` for the record.
+    spool
+        Keeps the raw data; None keeps none. An error instead is why there is none.
     """
 
     def __init__(
@@ -75,33 +91,49 @@ class Session:
         limits: SessionLimits,
         name: str,
         report: Listener = lambda _figures: None,
+        spool: SpoolWriter | OSError | None = None,
     ) -> None:
         self._report = report
         self._last_logged = time.monotonic()
         self._position = position
         self._chains = chains
         self._name = name
+        self._limits = limits
         self._inbox = Inbox(limits.inbox_bytes)
         self._outbox = Outbox(connection, position, limits.delivery_seconds)
+        self._is_kept = spool is not None
         self._receiver = Receiver(
-            connection, self._inbox, self._outbox, limits.idle_seconds, chistream.__version__
+            connection,
+            self._inbox,
+            self._outbox,
+            limits,
+            chistream.__version__,
+            spool if isinstance(spool, SpoolWriter) else None,
         )
+        if isinstance(spool, OSError):
+            self._receiver.remark(NOT_KEPT.format(error=spool.strerror))
+        self._pulse = Pulse(lambda figures: report({"pulse": figures}))
         self._n_readouts = 0
         self._n_sent = 0
+        self._state = SessionState.DELIVERED
+        self._reason = ""
 
     def run(self) -> None:
         """Serve; returns when CLOSE has been sent or the client is gone."""
         start = time.monotonic()
         self._position.value = Position.BETWEEN
         self._receiver.start()
-        try:
-            self._serve()
-            # A CLOSE sent earlier would stop a scanner in the middle of its scan.
-            self._inbox.drain()
-            self._outbox.close()
-        except SessionCut:
-            self._fail("The service is shutting down; this scan could not be finished.")
-            self._outbox.close()
+        with self._pulse.beating():
+            try:
+                self._serve()
+                # A CLOSE sent earlier would stop a scanner in the middle of its scan.
+                with self._pulse.waiting():
+                    self._inbox.drain()
+                    self._outbox.close()
+            except SessionCut as cut:
+                self._fail(str(cut), SessionState.CUT)
+                self._outbox.close()
+        self._report_end()
         _LOG.info(
             "%d readouts in, %d messages out, %.2f s",
             self._n_readouts,
@@ -111,9 +143,13 @@ class Session:
 
     def _serve(self) -> None:
         try:
-            self._reconstruct(iter(self._inbox))
+            self._reconstruct(self._heard())
         except ClientGone as error:
             _LOG.warning("client gone: %s", error)
+            self._state, self._reason = SessionState.UNDELIVERED, f"the client left: {error}"
+        except MemoryError:
+            _LOG.exception("out of memory")
+            self._fail("The reconstruction needs more memory than one scan may have here.")
         except ChiStreamError as error:
             self._fail(str(error))
         except Exception:  # noqa: BLE001  (the session's boundary: one scan fails, not the service)
@@ -127,9 +163,12 @@ class Session:
         config, header = next(messages, None), next(messages, None)
         if not (isinstance(config, ConfigFile | ConfigText) and isinstance(header, Header)):
             _LOG.info("a client that only looked")
+            self._state = SessionState.LOOKED
             return
         request = read_request(config)
         scan = read_header(header.xml)
+        self._report({"journal": {"header": summarise_header(scan)}})
+        check_header(scan, self._limits)
         first = next(messages, None)
         if isinstance(first, Text):
             request = request.updated(first.text)
@@ -144,23 +183,47 @@ class Session:
         if request.unknown:
             self._warn(f"Settings without meaning here, ignored: {', '.join(request.unknown)}.")
         _LOG.info("chain %s", name)
+        self._report({"journal": {"chain": name}})
         results = self._chains.run_chain(name, scan, request.settings, self._data_of(messages))
-        with listening(self._tell):
+        with listening(self._tell, self._receiver.remarks):
             for message in results:
                 self._check_client()
+                self._pulse.move()
                 self._n_sent += 1
-                if isinstance(message, Text):
-                    _LOG.info("chain says: %s", message.text)
+                self._note(message)
                 self._outbox.put(message)
+
+    def _note(self, message: Message) -> None:
+        """Log what the chain says, and keep its numbers for the journal."""
+        if isinstance(message, Text):
+            _LOG.info("chain says: %s", message.text)
+        elif isinstance(message, Image) and _RESULTS in message.attributes:
+            from chistream.series.attributes import read_attributes
+
+            (text, *_) = read_attributes(message.attributes)[_RESULTS]
+            self._report({"journal": {"result": json.loads(text)}})
 
     def _tell(self, figures: Figures) -> None:
         """Pass on how far the scan is, and log it now and then."""
+        if "stage" in figures:
+            self._pulse.enter(figures["stage"])
+            return
         report = {"n_readouts": self._n_readouts, "gating": figures}
-        self._report(report)
+        self._report({"progress": report})
         now = time.monotonic()
         if now - self._last_logged >= _LOG_SECONDS:
             self._last_logged = now
             _LOG.info("progress: %s", json.dumps(report))
+
+    def _heard(self) -> Iterator[Message]:
+        """Yield what comes from the client; the time in between is the client's, not ours."""
+        messages = iter(self._inbox)
+        while True:
+            with self._pulse.waiting():
+                message = next(messages, None)
+            if message is None:
+                return
+            yield message
 
     def _data_of(self, messages: Iterator[Message]) -> Iterator[Message]:
         """Yield what a chain works on, but nothing for a client that is gone."""
@@ -178,6 +241,23 @@ class Session:
         _LOG.warning("%s", words)
         self._outbox.put(warning_text(words))
 
-    def _fail(self, words: str) -> None:
+    def _fail(self, words: str, state: SessionState = SessionState.FAILED) -> None:
         _LOG.error("%s", words)
+        self._state, self._reason = state, words
         self._outbox.put(error_text(words))
+
+    def _report_end(self) -> None:
+        if self._outbox.is_client_gone and self._state is not SessionState.LOOKED:
+            self._state, self._reason = SessionState.UNDELIVERED, "the client took no more"
+        values: dict[str, Any] = {
+            "state": self._state.value,
+            "reason": self._reason,
+            "n_readouts": self._n_readouts,
+            "n_images": self._n_sent,
+            "stages": self._pulse.stages,
+        }
+        if self._is_kept:
+            values["n_bytes"] = self._receiver.n_spooled
+        if self._is_kept and not self._receiver.n_spooled:
+            values["raw"] = ""
+        self._report({"journal": values, "end": True})

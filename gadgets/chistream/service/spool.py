@@ -43,13 +43,15 @@ class SpoolWriter:
     Parameters
     ----------
     path
-        The stream, ``ID.mrd``; must not exist yet. Its checksums lie beside it.
+        The stream, ``ID.mrd``; its checksums lie beside it. Both are new unless ``resumed``.
     fsync
         ``"never"`` leaves the time of writing to the kernel: safe against the death of every
         process, not against that of the machine. ``"interval"`` forces it from a thread of its own.
         ``"each"`` waits for the disk after each piece.
     fsync_seconds
         The interval [s].
+    resumed
+        Whether to go on with a stream whose writer has died. What is torn at its end is cut off.
 
     Attributes
     ----------
@@ -63,40 +65,23 @@ class SpoolWriter:
     """
 
     def __init__(
-        self, path: Path, fsync: FsyncPolicy = "interval", fsync_seconds: float = 1.0
-    ) -> None:
-        self._start(path, _open_pair(path, _NEW), fsync, fsync_seconds)
-        self.n_bytes = 0
-        self._sum = 0
-        if fsync != "never":
-            _sync_folder(path.parent)
-
-    @classmethod
-    def resumed(
-        cls, path: Path, fsync: FsyncPolicy = "interval", fsync_seconds: float = 1.0
-    ) -> "SpoolWriter":
-        """Go on with a stream whose writer has died; what is torn at its end is cut off.
-
-        Raises
-        ------
-        OSError
-            If it is not there, or cannot be written.
-        """
-        writer = cls.__new__(cls)
-        last = _last_good(path)
-        writer.n_bytes, writer._sum = last.n_bytes, last.crc
-        pair = _open_pair(path, _OLD)
-        os.ftruncate(pair[0], last.n_bytes)
-        os.ftruncate(pair[1], last.n_records * _RECORD.size)
-        writer._start(path, pair, fsync, fsync_seconds)
-        return writer
-
-    def _start(
-        self, path: Path, pair: tuple[int, int], fsync: FsyncPolicy, fsync_seconds: float
+        self,
+        path: Path,
+        fsync: FsyncPolicy = "interval",
+        fsync_seconds: float = 1.0,
+        *,
+        resumed: bool = False,
     ) -> None:
         self._path = path
         self._fsync = fsync
-        self._stream, self._sums = pair
+        last = _last_good(path) if resumed else _Good(0, 0, 0)
+        self.n_bytes, self._sum = last.n_bytes, last.crc
+        self._stream, self._sums = _open_pair(path, _OLD if resumed else _NEW)
+        if resumed:
+            os.ftruncate(self._stream, last.n_bytes)
+            os.ftruncate(self._sums, last.n_records * _RECORD.size)
+        elif fsync != "never":
+            _sync_folder(path.parent)
         self._stop = threading.Event()
         self._sync_error: OSError | None = None
         self._thread: threading.Thread | None = None
@@ -145,12 +130,11 @@ class SpoolWriter:
         os.fdatasync(self._sums)
 
     def _sync_often(self, seconds: float) -> None:
-        while not self._stop.wait(seconds):
-            try:
+        try:
+            while not self._stop.wait(seconds):
                 self._sync()
-            except OSError as error:
-                self._sync_error = error
-                return
+        except OSError as error:
+            self._sync_error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +219,9 @@ def _last_good(path: Path) -> _Good:
 def _records(sums: bytes) -> Iterator[tuple[int, int]]:
     """Yield the records up to the first that is torn."""
     previous = 0
-    for n_bytes, crc, check in _RECORD.iter_unpack(sums[: len(sums) // _RECORD.size * _RECORD.size]):
+    for n_bytes, crc, check in _RECORD.iter_unpack(
+        sums[: len(sums) // _RECORD.size * _RECORD.size]
+    ):
         if zlib.crc32(_CHECKED.pack(n_bytes, crc)) != check or n_bytes <= previous:
             return
         previous = n_bytes

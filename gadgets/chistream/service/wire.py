@@ -1,7 +1,7 @@
 """Messages through a socket."""
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from chistream.stream.codec import MessageReader, encode
 from chistream.stream.messages import Message
@@ -30,7 +30,12 @@ def send(connection: socket.socket, message: Message) -> None:
         pieces = _without_front(pieces, n_bytes)
 
 
-def receive(connection: socket.socket, reader: MessageReader) -> Iterator[Message]:
+def receive(
+    connection: socket.socket,
+    reader: MessageReader,
+    keep: Callable[[memoryview], None] | None = None,
+    patience: Callable[[], float] | None = None,
+) -> Iterator[Message]:
     """Receive messages until the peer ends its side.
 
     Parameters
@@ -39,6 +44,11 @@ def receive(connection: socket.socket, reader: MessageReader) -> Iterator[Messag
         Where from; its timeout applies to each wait.
     reader
         Takes the bytes; memory of the messages is its own.
+    keep
+        Gets every byte before any message is made of it. Of a TCP connection the bytes are taken
+        off only after that: whoever is killed in between has not lost them.
+    patience
+        Asked before each wait how long it may be [s].
 
     Yields
     ------
@@ -52,8 +62,17 @@ def receive(connection: socket.socket, reader: MessageReader) -> Iterator[Messag
     OSError
         If the connection breaks, or (TimeoutError) stays silent.
     """
+    can_peek = keep is not None and connection.family != socket.AF_UNIX
     while True:
-        n_bytes = connection.recv_into(reader.get_buffer())
+        if patience is not None:
+            connection.settimeout(patience())
+        buffer = reader.get_buffer()
+        n_bytes = connection.recv_into(buffer, 0, socket.MSG_PEEK if can_peek else 0)
+        if n_bytes and keep is not None:
+            keep(buffer[:n_bytes])
+        if n_bytes and can_peek:
+            # The kernel drops what is here already: no second copy.
+            connection.recv_into(buffer, n_bytes, socket.MSG_TRUNC)
         if not n_bytes:
             reader.feed_eof()
             yield from reader

@@ -9,22 +9,27 @@ import faulthandler
 import importlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
-from types import FrameType
+from pathlib import Path
 from typing import cast
 
 from chistream.service.control import (
     READY,
+    SHUTTING_DOWN,
+    SpoolOrder,
     StreamPosition,
     WorkerSetup,
+    receive_cut,
     receive_order,
     receive_setup,
     send_report,
 )
 from chistream.service.logs import configure_logging
 from chistream.service.session import ChainModule, Session, SessionCut
+from chistream.service.spool import SpoolWriter
 
 _LOG = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
@@ -60,6 +65,7 @@ def main(control_fd: int) -> int:
     with socket.socket(fileno=order.client_fd) as connection:
         position = StreamPosition(order.position_fd)
         channel = socket.socket(fileno=control_fd)
+        _limit_memory(setup.limits.memory_bytes)
         session = Session(
             connection,
             position,
@@ -67,8 +73,9 @@ def main(control_fd: int) -> int:
             setup.limits,
             order.session,
             lambda report: send_report(channel, report),
+            _open_spool(order.spool),
         )
-        signal.signal(signal.SIGTERM, _cut)
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: _cut(channel))
         session.run()
         channel.detach()
     return 0
@@ -94,9 +101,27 @@ def _prepare(setup: WorkerSetup) -> ChainModule:
     return chains
 
 
-def _cut(_signal: int, _frame: FrameType | None) -> None:
+def _open_spool(order: SpoolOrder | None) -> SpoolWriter | OSError | None:
+    if order is None:
+        return None
+    try:
+        return SpoolWriter(Path(order.path), order.fsync, order.fsync_seconds)
+    except OSError as error:
+        return error
+
+
+def _limit_memory(n_bytes: int) -> None:
+    """Have allocations fail beyond a limit, which a stage survives to tell of, on top of now."""
+    if not n_bytes:
+        return
+    status = Path("/proc/self/status").read_text().splitlines()
+    (used,) = (int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
+    resource.setrlimit(resource.RLIMIT_DATA, (used + n_bytes, resource.RLIM_INFINITY))
+
+
+def _cut(channel: socket.socket) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SessionCut
+    raise SessionCut(receive_cut(channel) or SHUTTING_DOWN)
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ class Worker:
         """Read how far its session is; None when it has ended."""
         return control.receive_report(self._control)
 
-    def serve(self, client: Client) -> None:
-        """Hand a client to the worker.
+    def serve(self, client: Client, spool: control.SpoolOrder | None = None) -> None:
+        """Hand a client to the worker, which keeps its bytes where it is told to.
 
         Raises
         ------
@@ -78,13 +78,15 @@ class Worker:
         position_fd = client.share_position()
         try:
             control.send_order(
-                self._control, control.SessionOrder(client.session, client.fileno(), position_fd)
+                self._control,
+                control.SessionOrder(client.session, client.fileno(), position_fd, spool),
             )
         finally:
             os.close(position_fd)
 
-    def terminate(self) -> None:
+    def terminate(self, reason: str) -> None:
         """Ask the worker to end its session with a reason."""
+        control.send_cut(self._control, reason)
         self._process.terminate()
 
     def kill(self) -> None:
