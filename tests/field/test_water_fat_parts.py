@@ -12,7 +12,7 @@ from chistream.field.in_phase import in_phase_echoes
 from chistream.field.message_passing import Lattice, cheapest_labels
 from chistream.field.separability import FieldCost, distinctness, moments_of_voxels
 from chistream.field.shift_update import update_fat_shift
-from chistream.field.swaps import centre_regions, echo_period, settle_parts
+from chistream.field.swaps import centre_regions, echo_period, join_periods, settle_parts
 from chistream.physics.fat import FAT_SPECTRA, FatSpectrum
 from chistream.physics.grouping import block_for, block_sums, refine
 
@@ -133,6 +133,17 @@ def test_regions_take_the_period_nearest_to_zero_and_to_each_other() -> None:
     found[:, :, 14:] -= 600
     centred = centre_regions(found, np.ones(mask.shape), mask, 300.0)
     np.testing.assert_allclose(centred, np.where(mask, true, 0), atol=1e-9)
+
+
+def test_a_part_on_another_period_joins_the_tissue_around_it() -> None:
+    mask = np.zeros((7, 20, 24), dtype=bool)
+    mask[1:6, 2:18, 2:22] = True
+    z, y, x = np.meshgrid(*(np.arange(n) for n in mask.shape), indexing="ij")
+    true = np.where(mask, 30.0 * z + 12.0 * y - 25.0 * x, 0)  # over two periods in all
+    found = true + np.where((y + z > 12) & mask, 300, 0) - np.where((x > 17) & mask, 600, 0)
+    joined = join_periods(found, np.ones(mask.shape), mask, 300.0)
+    turns = (joined - true)[mask] / 300
+    np.testing.assert_allclose(turns, np.rint(turns[0]), atol=1e-9)
 
 
 def test_only_even_echoes_leave_a_period_open() -> None:

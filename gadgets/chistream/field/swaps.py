@@ -13,6 +13,8 @@ from chistream.arrays import IntArray, Mask, RealArray
 from chistream.field.echo_train import lags
 from chistream.field.message_passing import Lattice
 from chistream.field.unwrapping import nearest_field, weighted_medians
+from chistream.physics.edges import weigh_edges
+from chistream.physics.growing import unwrap_in_space
 
 _MAX_PASSES = 12
 _OUTSIDE = 10.0
@@ -39,6 +41,42 @@ def echo_period(TE: RealArray) -> float | None:
     multiples = np.diff(TE) / smallest
     even = np.all(np.abs(multiples - np.rint(multiples)) < _EVEN)
     return 1 / smallest if even else None
+
+
+def join_periods(
+    frequency: RealArray, magnitude: RealArray, mask: Mask, period: float
+) -> RealArray:
+    """Put the voxels of each region of the mask on one period: the field is unwrapped in space.
+
+    Parameters
+    ----------
+    frequency
+        Field ``(z, y, x)`` [Hz], each voxel on some period.
+    magnitude
+        Signal of each voxel ``(z, y, x)``.
+    mask
+        Voxels with a field ``(z, y, x)``.
+    period
+        Field that the echoes cannot tell from zero [Hz].
+
+    Returns
+    -------
+    RealArray
+        Field ``(z, y, x)`` [Hz] float64, changed by multiples of the period, 0 outside the mask;
+        up to one such multiple for each region that touches no other.
+
+    Notes
+    -----
+    The smallest step of the field is taken between neighbours, from the surest pair on
+    (`chistream.physics.growing.unwrap_in_space`). A labelling over the whole range of fields may
+    join two parts of the body where the field is steep, beside a lung, and leave a jump of a
+    whole period through the tissue between them.
+    """
+    phase = 2 * np.pi / period * frequency
+    phase -= 2 * np.pi * np.rint(phase / (2 * np.pi))
+    labels, n_regions = ndimage.label(mask)
+    unwrapped = unwrap_in_space(phase, weigh_edges(phase, magnitude, mask), labels, n_regions)
+    return np.where(mask, period / (2 * np.pi) * unwrapped, 0)
 
 
 def centre_regions(

@@ -17,7 +17,7 @@ from chistream.field.masking import estimate_mask
 from chistream.field.quality import phase_quality
 from chistream.field.separability import FieldCost
 from chistream.field.shift_update import update_fat_shift
-from chistream.field.swaps import centre_regions, echo_period
+from chistream.field.swaps import centre_regions, echo_period, join_periods
 from chistream.field.total_field import FieldMaps, widened_sd
 from chistream.field.voxel_problem import VoxelProblem, on_grid
 from chistream.physics.constants import PPM
@@ -127,7 +127,8 @@ def estimate_water_fat(
 
     Notes
     -----
-    Evenly spaced echoes leave the field open by multiples of one over their spacing. The largest
+    Evenly spaced echoes leave the field open by multiples of one over their spacing. Within each
+    region of the mask the fitted field is unwrapped in space (`join_periods`). The largest
     region of the mask takes the one that brings its median closest to 0 Hz, each other region the
     one that brings it closest to the field of the largest where the two come nearest.
 
@@ -171,7 +172,8 @@ def estimate_water_fat(
     maps = _maps(problem, fit, noise_sd)
     period = echo_period(times)
     if period is not None:
-        centred = centre_regions(maps["frequency"], maps["amplitude"], mask, period)
+        joined = join_periods(maps["frequency"], maps["amplitude"], mask, period)
+        centred = centre_regions(joined, maps["amplitude"], mask, period)
         maps["frequency"] = centred.astype(np.float32)
     sd = widened_sd(
         maps["frequency_sd"],
