@@ -49,6 +49,11 @@ def test_a_text_that_is_no_settings_object_is_refused(text: str) -> None:
         parse_settings_text(text)
 
 
+def test_of_names_without_meaning_a_few_are_shown_and_their_beginning() -> None:
+    _, unknown = parse_settings({f"{'x' * 1000}{n}": 1 for n in range(1000)})
+    assert unknown == ("x" * 40,) * 20
+
+
 def test_a_huge_text_is_refused_unread() -> None:
     with pytest.raises(SettingsError, match="65537 characters"):
         parse_settings_text(" " * (MAX_SETTINGS_CHARACTERS + 1))

@@ -21,6 +21,7 @@ BOMBS = {
         "document",
     ),
     "unknown entity": ("<a>&secret;</a>", "no XML: undefined entity, line 1, column 3"),
+    "half a character": ("<a>\ud800</a>", "half a character"),
     "cut off": ("<a><b>", "no XML"),
     "empty": ("", "no XML"),
     "too long": ("<a>" + " " * (5 * MILLION) + "</a>", "5000007 characters; at most"),

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 MAX_SETTINGS_CHARACTERS = 65_536
+_MAX_NAME, _MAX_UNKNOWN = 40, 20  # of names without meaning: they are shown to a person
 MAX_CONFIGURATION_CHARACTERS = 2**20
 """Longest XML that is read: Gadgetron sends the whole stream that a node is part of."""
 
@@ -58,7 +59,7 @@ def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]
     """
     names = {_plain(name): name for name in Settings.model_fields}
     known = {names[_plain(name)]: v for name, v in values.items() if _plain(name) in names}
-    unknown = tuple(name for name in values if _plain(name) not in names)
+    unknown = tuple(name[:_MAX_NAME] for name in values if _plain(name) not in names)[:_MAX_UNKNOWN]
     try:
         return Settings(**known), unknown
     except ValidationError as error:

@@ -100,6 +100,8 @@ def parse_xml(text: str, max_characters: int) -> Element:
     try:
         _feed(parser, tree, text)
         root: Element = parser.close()
+    except UnicodeEncodeError:
+        raise Refused("it is no XML: it holds half a character") from None
     except DefusedXmlException:
         raise ForbiddenMarkup("it has a document type or entities") from None
     except ParseError as error:
