@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from chistream.commands import keeping
 from chistream.commands.shared import AllowPublic, Host
 
 
@@ -20,7 +21,8 @@ def serve(
             "address; may be repeated.",
         ),
     ] = None,
-    max_sessions: Annotated[int, typer.Option(help="Sessions at once; others wait.")] = 8,
+    max_sessions: Annotated[int, typer.Option(help="Sessions at once.")] = 8,
+    when_full: keeping.WhenFull = "wait",
     spare_workers: Annotated[
         int,
         typer.Option(help="Workers kept ready; a further client waits seconds for a new one."),
@@ -37,11 +39,24 @@ def serve(
     ready_file: Annotated[
         Path | None, typer.Option(help="File to write host:port to once listening.")
     ] = None,
+    spool: keeping.Spool = None,
+    no_spool: keeping.NoSpool = False,
+    fsync: keeping.Fsync = "interval",
+    keep_days: keeping.KeepDays = 7.0,
+    keep_gb: keeping.KeepGb = 50.0,
+    keep_failed: keeping.KeepFailed = True,
+    resume: keeping.Resume = False,
+    memory_gb: keeping.MemoryGb = 0.0,
+    session_limits: keeping.SessionLimit = None,
+    shutdown_seconds: keeping.ShutdownSeconds = 8.0,
+    list_limits: keeping.ListLimits = False,  # noqa: ARG001  (its callback does it)
 ) -> None:
     """Serve scanners: FIRE, OpenRecon, or any client that speaks MRD.
 
-    Stops on SIGTERM or Ctrl-C, after the running sessions.
+    What clients send is on disk before it is processed: see chistream sessions. Stops on SIGTERM or
+    Ctrl-C, after the running sessions.
     """
+    from chistream.service.limits import GIGABYTE, parse_limits
     from chistream.service.options import ServerOptions
     from chistream.service.server import serve as run_server
 
@@ -58,6 +73,16 @@ def serve(
             log_format=log_format,
             log_crlf=log_crlf,
             ready_file=ready_file,
+            when_full=when_full,
+            memory_bytes=int(memory_gb * GIGABYTE),
+            shutdown_seconds=shutdown_seconds,
+            limits=parse_limits(session_limits or []),
+            resume=resume,
+            spool=None
+            if no_spool
+            else keeping.spool_options(
+                spool, fsync=fsync, keep_days=keep_days, keep_gb=keep_gb, keep_failed=keep_failed
+            ),
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

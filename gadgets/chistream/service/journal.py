@@ -298,6 +298,7 @@ class Chronicle:
             replace(
                 record,
                 state=SessionState.RUNNING,
+                ended=None,
                 attempts=record.attempts + 1,
                 owner=self._owner,
             )
@@ -319,10 +320,9 @@ class Chronicle:
         """Take note that a session is over; return what is known of it."""
         if session not in self._running:
             return None
-        record = replace(
-            self._running[session], state=state, reason=reason, ended=round(time.time(), 3)
-        )
-        self._put(record)
+        record = self._running[session]
+        ended = record.ended or round(time.time(), 3)
+        self._put(replace(record, state=state, reason=reason, ended=ended))
         return self._running.pop(session)
 
     def forget(self, session: str) -> None:

@@ -48,7 +48,7 @@ class Keeper:
         self._journal: Journal | None = None
         self._ownership: Ownership | None = None
         if options is not None:
-            make_folders(options.folder)
+            self._make_folders(options)
             try:
                 self._ownership = Ownership(options.folder / OWNERS)
                 self._journal = Journal(options.folder)
@@ -57,6 +57,14 @@ class Keeper:
                 _LOG.error("no journal is kept: %s", error)
         owner = "" if self._ownership is None else self._ownership.name
         self.chronicle = Chronicle(self._journal, owner)
+
+    def _make_folders(self, options: SpoolOptions) -> None:
+        try:
+            make_folders(options.folder)
+        except OSError as error:
+            if options.is_needed:
+                raise
+            _LOG.warning("nothing is kept: %s; give --spool or --no-spool", error)
 
     def order(self, session: str) -> SpoolOrder | None:
         """Say where a worker is to keep its client's bytes; what is there of it goes."""

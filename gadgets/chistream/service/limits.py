@@ -1,11 +1,15 @@
 """How long a session may take, how much it may hold, and what is kept of it."""
 
+import inspect
 import math
+import os
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from chistream.service.spool import FSYNC_POLICIES, FsyncPolicy
+from chistream.service.spool import FsyncPolicy, parse_fsync
 from chistream.stream.limits import Limits
 
 GIGABYTE = 10**9
@@ -106,6 +110,10 @@ class SpoolOptions:
         Whether the raw data of scans that failed are exempt from both: they are what a fault is
         found with. Those of unfinished ones, which nobody has the result of, always are.
 
+    is_needed
+        Whether the service is not to start without its folder. If not, scans are reconstructed
+        all the same, and their clients told that nothing is kept.
+
     Raises
     ------
     ValueError
@@ -118,13 +126,78 @@ class SpoolOptions:
     keep_days: float = 7.0
     keep_gb: float = 50.0
     keep_failed: bool = True
+    is_needed: bool = True
 
     def __post_init__(self) -> None:
-        if self.fsync not in FSYNC_POLICIES:
-            raise ValueError(f"fsync must be of {FSYNC_POLICIES}, got {self.fsync!r}")
+        parse_fsync(self.fsync)
         if not self.fsync_seconds > 0:
             raise ValueError(f"fsync_seconds must be positive, got {self.fsync_seconds}")
         for name in ("keep_days", "keep_gb"):
             value = getattr(self, name)
             if not value >= 0 or math.isnan(value):
                 raise ValueError(f"{name} must not be negative, got {value}")
+
+
+def default_folder() -> Path:
+    """Return where a service keeps its data unless it is told: CHISTREAM_SPOOL, or XDG's place."""
+    if asked := os.environ.get("CHISTREAM_SPOOL"):
+        return Path(asked)
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "chistream"
+
+
+def parse_limits(assignments: Iterable[str]) -> SessionLimits:
+    """Read limits as a person gives them.
+
+    Parameters
+    ----------
+    assignments
+        ``name=value``: a name of `SessionLimits` or `Limits`, a number.
+
+    Returns
+    -------
+    SessionLimits
+        The default where nothing is given.
+
+    Raises
+    ------
+    ValueError
+        If there is no such limit, or the value is refused.
+
+    Examples
+    --------
+    >>> parse_limits(["idle_seconds=30", "channels=64"]).sizes.channels
+    64
+    """
+    defaults: dict[str, Any] = SessionLimits().as_dict()
+    sizes: dict[str, Any] = defaults.pop("sizes")
+    for assignment in assignments:
+        name, _, text = (part.strip() for part in assignment.partition("="))
+        group = sizes if name in sizes else defaults
+        if name not in group:
+            raise ValueError(f"no limit is called {name!r}; there are {', '.join(_names())}")
+        try:
+            group[name] = type(group[name])(float(text))
+        except (ValueError, OverflowError):
+            raise ValueError(f"{name} must be a number, got {text!r}") from None
+        if not group[name] > 0 and name != "memory_bytes":
+            raise ValueError(f"{name} must be positive, got {text}")
+    return SessionLimits.from_dict({**defaults, "sizes": sizes})
+
+
+def describe_limits() -> Iterator[tuple[str, str, str]]:
+    """Yield each limit: its name, its default, its meaning."""
+    values = SessionLimits().as_dict()
+    values |= values.pop("sizes")
+    text = inspect.getdoc(SessionLimits), inspect.getdoc(Limits)
+    for name in _names():
+        found = re.search(
+            rf"^{name}\n((?: {{4}}.*\n?)+)", "\n".join(filter(None, text)), re.MULTILINE
+        )
+        meaning = "" if found is None else " ".join(found.group(1).split())
+        yield name, f"{values[name]:g}", meaning
+
+
+def _names() -> list[str]:
+    own = [one.name for one in fields(SessionLimits) if one.name != "sizes"]
+    return own + [one.name for one in fields(Limits)]

@@ -251,8 +251,7 @@ class Server:
         running = self._sessions[worker]
         running.hear(report)
         if "journal" in report:
-            said = {k: v for k, v in report["journal"].items() if k not in ("state", "reason")}
-            self._keeper.chronicle.update(running.client.session, said)
+            self._keeper.chronicle.update(running.client.session, report["journal"])
         self._show()
 
     def _open_status_page(self) -> None:

@@ -252,6 +252,7 @@ class Session:
         values: dict[str, Any] = {
             "state": self._state.value,
             "reason": self._reason,
+            "ended": round(time.time(), 3),
             "n_readouts": self._n_readouts,
             "n_images": self._n_sent,
             "stages": self._pulse.stages,

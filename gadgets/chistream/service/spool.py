@@ -37,6 +37,20 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_
 _OLD = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
+def parse_fsync(text: str) -> FsyncPolicy:
+    """Read the name of a policy.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    for policy in FSYNC_POLICIES:
+        if text == policy:
+            return policy
+    raise ValueError(f"fsync must be of {FSYNC_POLICIES}, got {text!r}")
+
+
 class SpoolWriter:
     """Appends what comes to a stream and its checksums, for nobody else to read.
 
