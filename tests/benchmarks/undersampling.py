@@ -22,7 +22,8 @@ from chistream.echoes.calibration import calibration_block, low_resolution
 from chistream.echoes.coil_images import reconstruct_coil_images
 from chistream.echoes.combination import combine_coils
 from chistream.echoes.gfactor import grappa_noise, replicated_noise
-from chistream.echoes.grappa import GrappaWeights, apply_grappa, learn_grappa
+from chistream.echoes.grappa import GrappaWeights, learn_grappa
+from chistream.echoes.grappa_filling import apply_grappa
 from chistream.echoes.partial_fourier import complete_kspace
 from chistream.echoes.regularised import solve_regularised
 from chistream.echoes.sense import solve_sense

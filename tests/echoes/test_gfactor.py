@@ -17,7 +17,8 @@ from chistream.echoes.calibration import calibration_block
 from chistream.echoes.coil_images import reconstruct_coil_images
 from chistream.echoes.combination import combine_coils
 from chistream.echoes.gfactor import grappa_noise, replicated_noise, sense_noise
-from chistream.echoes.grappa import apply_grappa, learn_grappa
+from chistream.echoes.grappa import learn_grappa
+from chistream.echoes.grappa_filling import apply_grappa
 from chistream.echoes.sense import solve_sense
 
 SHAPE = (12, 28, 10)

@@ -14,10 +14,12 @@ from tests.echoes.phantoms import (
 )
 
 from chistream.arrays import ComplexArray, Mask, Size
+from chistream.echoes import grappa_filling
 from chistream.echoes.coil_images import reconstruct_coil_images
 from chistream.echoes.combination import combine_coils
-from chistream.echoes.grappa import fill_grappa
+from chistream.echoes.grappa_filling import fill_grappa
 from chistream.echoes.sense import solve_sense
+from chistream.physics.compiled import python_form
 
 SHAPE = (16, 30, 20)
 PATTERNS = [((1, 2), 0), ((2, 1), 0), ((2, 2), 0), ((2, 2), 1), ((1, 3), 1)]
@@ -128,3 +130,19 @@ def test_shapes_and_strength_are_checked() -> None:
         fill_grappa(hybrid, full[None], full, full, hybrid[0])
     with pytest.raises(ValueError, match="strength"):
         fill_grappa(hybrid, full[None], full, full, hybrid, strength=0)
+
+
+def test_the_kernels_do_in_python_what_they_do_compiled() -> None:
+    lines, pitch = complex_noise((2, 3, 4, 2), 1), 6
+    rows = np.zeros((2, 2, 3 * pitch), np.complex64)
+    python_form(grappa_filling.collect)(lines, rows, pitch)
+    laid = rows.reshape(2, 2, 3, pitch)
+    np.testing.assert_array_equal(laid[..., :4], np.moveaxis(lines, -1, 0))
+    assert not laid[..., 4:].any()
+    wanted = np.random.default_rng(2).random((3, 4)) < 0.5
+    written = np.zeros_like(lines)
+    python_form(grappa_filling.spread)(rows, wanted, written, pitch)
+    np.testing.assert_array_equal(written, lines * wanted[:, :, None])
+    gathered = np.empty((2, 2, 5), np.complex64)
+    python_form(grappa_filling.gather)(rows, np.array([(1, 7), (0, 2)]), gathered)
+    np.testing.assert_array_equal(gathered, [rows[1, :, 7:12], rows[0, :, 2:7]])

@@ -10,7 +10,7 @@ import numpy as np
 from chistream.arrays import ComplexArray, IntArray, Mask, RealArray
 from chistream.physics.fourier import N_THREADS
 
-_REACH = (3, 4)
+REACH = (3, 4)
 """Lines (z, y) on either side of a missing one that may serve it."""
 
 _MAX_SOURCES = 12
@@ -25,6 +25,12 @@ _DARK = 1e-3
 
 _AT_ONCE = 16
 """Positions x that one thread works on at a time: 128 bytes, so that memory is read in lines."""
+
+_ROOM = 2**23
+"""Elements of normal equations that are held at a time, or those of 16 positions."""
+
+_COLUMNS = 2**13
+"""Elements of the normal equations that are summed over x at a time: they stay in the cache."""
 
 
 class GrappaKernel(NamedTuple):
@@ -63,63 +69,6 @@ class GrappaWeights:
     lattice: Mask
     tile: tuple[int, int]
     kernels: tuple[GrappaKernel, ...]
-
-
-def fill_grappa(
-    hybrid: ComplexArray,
-    sampled: Mask,
-    region: Mask,
-    lattice: Mask,
-    block: ComplexArray,
-    *,
-    strength: float = 1e-3,
-) -> ComplexArray:
-    r"""Fill the lines that a lattice leaves out.
-
-    .. math:: d_c(\mathbf k, x) = \sum_{j, c'} w_{c j c'}(x)\, d_{c'}(\mathbf k + \mathbf q_j, x)
-
-    Parameters
-    ----------
-    hybrid
-        Whitened hybrid k-space ``(echoes, coils, kz, ky, x)``, centred at ``n // 2``, zero where
-        nothing was sampled.
-    sampled
-        Lines that hold data ``(echoes, kz, ky)``; they stay.
-    region
-        Lines to fill ``(kz, ky)``, where they are not sampled.
-    lattice
-        Places of the undersampling ``(kz, ky)``, periodic, all over k-space: the sources.
-    block
-        Fully sampled centre ``(echoes, coils, kz, ky, x)`` to learn weights from; all echoes share
-        them.
-    strength
-        Regularisation of the weights, relative to the mean energy of a source, > 0.
-
-    Returns
-    -------
-    ComplexArray
-        Hybrid k-space ``(echoes, coils, kz, ky, x)`` complex64, filled within the region; a line
-        is left empty if no line of the lattice is near enough.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, or the strength is not positive.
-
-    Notes
-    -----
-    This is `learn_grappa`, which needs the block alone and may run while the scan goes on, and
-    `apply_grappa` on a copy.
-
-    References
-    ----------
-    .. [1] Griswold MA, et al. Generalized autocalibrating partially parallel acquisitions (GRAPPA).
-       Magn Reson Med. 2002;47(6):1202-1210. doi:10.1002/mrm.10171
-    """
-    learnt = learn_grappa(block, lattice, strength=strength)
-    filled = np.array(hybrid, np.complex64)
-    apply_grappa(filled, sampled, region, learnt)
-    return filled
 
 
 def learn_grappa(block: ComplexArray, lattice: Mask, *, strength: float = 1e-3) -> GrappaWeights:
@@ -198,73 +147,6 @@ def learn_grappa(block: ComplexArray, lattice: Mask, *, strength: float = 1e-3) 
     return GrappaWeights(lattice, tile, kernels)
 
 
-def apply_grappa(hybrid: ComplexArray, sampled: Mask, region: Mask, learnt: GrappaWeights) -> None:
-    """Fill the lines that a lattice leaves out, in place.
-
-    Parameters
-    ----------
-    hybrid
-        Whitened hybrid k-space ``(echoes, coils, kz, ky, x)`` complex64, centred at ``n // 2``,
-        zero where nothing was sampled. Lines of the region that were not sampled are written.
-    sampled
-        Lines that hold data ``(echoes, kz, ky)``; they stay.
-    region
-        Lines to fill ``(kz, ky)``, where they are not sampled.
-    learnt
-        Of `learn_grappa`.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit.
-
-    Notes
-    -----
-    Only lines of the lattice are read and only others written, so that the order does not matter.
-    Besides, memory is that of a few positions x.
-    """
-    _check(hybrid, sampled, region, learnt)
-    wanted = region & ~sampled & ~learnt.lattice
-    if not wanted.any():
-        return
-    places: Mask = np.any(wanted, axis=0)
-    z, y = (_around(places, axis, learnt) for axis in (0, 1))
-    hybrid, wanted = hybrid[:, :, z, y], wanted[:, z, y]
-
-    def fill(first: int) -> None:
-        part = slice(first, first + _AT_ONCE)
-        predicted = _predict(np.moveaxis(hybrid[..., part], -1, 0), first, learnt)
-        np.copyto(
-            hybrid[..., part], np.moveaxis(predicted, 0, -1), where=wanted[:, None, ..., None]
-        )
-
-    with ThreadPoolExecutor(N_THREADS) as pool:
-        list(pool.map(fill, range(0, hybrid.shape[-1], _AT_ONCE)))
-
-
-def _check(hybrid: ComplexArray, sampled: Mask, region: Mask, learnt: GrappaWeights) -> None:
-    n_echoes, n_coils, *plane, n_x = hybrid.shape
-    masks = sampled.shape[1:], region.shape, learnt.lattice.shape
-    if len(sampled) != n_echoes or set(masks) != {tuple(plane)}:
-        raise ValueError(
-            f"sampled {sampled.shape}, region {region.shape} and lattice {learnt.lattice.shape} "
-            f"do not fit hybrid {hybrid.shape}"
-        )
-    for kernel in learnt.kernels:
-        if kernel.weights.shape[:2] != (n_x, n_coils):
-            raise ValueError(
-                f"the block that weights were learnt from has (x, coils) "
-                f"{kernel.weights.shape[:2]}, hybrid {hybrid.shape} has not"
-            )
-
-
-def _around(places: Mask, axis: int, learnt: GrappaWeights) -> slice:
-    """Bound places ``(kz, ky)`` along an axis, with their sources, from the start of a tile on."""
-    lines, tile = np.nonzero(places)[axis], learnt.tile[axis]
-    first = max(int(lines.min()) - _REACH[axis], 0)
-    return slice(first // tile * tile, int(lines.max()) + _REACH[axis] + 1)
-
-
 def _period(lattice: Mask) -> int:
     """Find the smallest shift along the first axis that leaves a lattice as it is."""
     n = len(lattice)
@@ -273,7 +155,7 @@ def _period(lattice: Mask) -> int:
 
 def _kinds(tile: Mask, block: tuple[int, ...]) -> Iterator[tuple[IntArray, IntArray]]:
     """Sort missing places by where the lattice lies around them, as far as a block reaches."""
-    reach_z, reach_y = (min(reach, (n - 1) // 2) for reach, n in zip(_REACH, block, strict=True))
+    reach_z, reach_y = (min(reach, (n - 1) // 2) for reach, n in zip(REACH, block, strict=True))
     offsets = np.array(
         [(z, y) for z in range(-reach_z, reach_z + 1) for y in range(-reach_y, reach_y + 1)]
     )
@@ -294,27 +176,21 @@ def _learn(block: ComplexArray, sources: IntArray, strength: float) -> ComplexAr
     n_equations = _equations(block, sources)
     window = _window(n_x, len(sources) * n_coils / n_equations)
     energy = float(np.mean(block.real**2 + block.imag**2)) * n_equations
+    n = len(sources) * n_coils
     weights = np.empty((n_x, n_coils, len(sources), n_coils), np.complex64)
     reach = len(window) // 2
-
-    def learn(first: int) -> None:
-        last = min(first + _AT_ONCE, n_x)
-        begin, end = max(0, first - reach), min(n_x, last + reach)
-        gram, moment = _normal_equations(block[..., begin:end], sources)
-        for x in range(first, last):
-            near = slice(max(0, x - reach), min(n_x, x + reach + 1))
-            share = window[near.start - x + reach : near.stop - x + reach]
-            part = slice(near.start - begin, near.stop - begin)
-            solution = _solve(
-                np.tensordot(share, gram[part], 1),
-                np.tensordot(share, moment[part], 1),
-                strength,
-                energy,
-            )
-            weights[x] = solution.T.reshape(weights.shape[1:])
-
+    at_once = min(max(_ROOM // (n * (n + n_coils)) - 2 * reach, _AT_ONCE), n_x)
     with ThreadPoolExecutor(N_THREADS) as pool:
-        list(pool.map(learn, range(0, n_x, _AT_ONCE)))
+        for first in range(0, n_x, at_once):
+            wanted = np.arange(first, min(first + at_once, n_x))
+            begin, end = max(0, first - reach), min(n_x, int(wanted[-1]) + reach + 1)
+            sums = _normal_equations(block[..., begin:end], sources, pool)
+            away = np.arange(begin, end) - wanted[:, None]
+            shares = np.where(abs(away) <= reach, window[np.clip(away + reach, 0, 2 * reach)], 0)
+            _share(sums, shares.astype(np.float32), pool)
+            weights[wanted] = _solve(sums[: len(wanted)], strength, energy, pool).reshape(
+                len(wanted), *weights.shape[1:]
+            )
     return weights
 
 
@@ -326,13 +202,34 @@ def _window(n: int, needed: float) -> RealArray:
     return window
 
 
+def _share(sums: ComplexArray, shares: RealArray, pool: ThreadPoolExecutor) -> None:
+    """Replace sums ``(x, ...)`` by weighted ones of shares ``(wanted, x)``, in place."""
+    flat = sums.reshape(len(sums), -1).view(np.float32)
+
+    def share(first: int) -> None:
+        part = flat[:, first : first + _COLUMNS]
+        part[: len(shares)] = shares @ part
+
+    list(pool.map(share, range(0, flat.shape[1], _COLUMNS)))
+
+
 def _solve(
-    gram: ComplexArray, moment: ComplexArray, strength: float, energy: float
+    sums: ComplexArray, strength: float, energy: float, pool: ThreadPoolExecutor
 ) -> ComplexArray:
-    """Solve the regularised normal equations of one position."""
-    mean = max(np.trace(gram).real / len(gram), _DARK * energy, np.finfo(np.float32).tiny)
-    solution: ComplexArray = np.linalg.solve(gram + strength * mean * np.eye(len(gram)), moment)
-    return solution
+    """Solve regularised normal equations ``(x, n, n + coils)`` for weights ``(x, coils, n)``."""
+    n = sums.shape[1]
+    weights = np.empty((len(sums), sums.shape[2] - n, n), np.complex64)
+
+    def solve(first: int) -> None:
+        part = slice(first, first + _AT_ONCE)
+        gram, moment = sums[part, :, :n].astype(np.complex128), sums[part, :, n:]
+        mean = np.trace(gram, axis1=1, axis2=2).real / n
+        least = max(_DARK * energy, float(np.finfo(np.float32).tiny))
+        gram += (strength * np.maximum(mean, least))[:, None, None] * np.eye(n)
+        weights[part] = np.linalg.solve(gram, moment).swapaxes(1, 2)
+
+    list(pool.map(solve, range(0, len(sums), _AT_ONCE)))
+    return weights
 
 
 def _extent(sources: IntArray) -> tuple[IntArray, IntArray]:
@@ -346,55 +243,28 @@ def _equations(block: ComplexArray, sources: IntArray) -> int:
     return len(block) * int(np.prod(np.array(block.shape[2:4]) - (high - low)))
 
 
-def _normal_equations(block: ComplexArray, sources: IntArray) -> tuple[ComplexArray, ComplexArray]:
-    """Sum over places in the block: Gram matrices ``(x, n, n)`` and moments ``(x, n, coils)``."""
+def _normal_equations(
+    block: ComplexArray, sources: IntArray, pool: ThreadPoolExecutor
+) -> ComplexArray:
+    """Sum over places in the block: Gram matrices and moments ``(x, n, n + coils)``."""
     _, n_coils, nz, ny, n_x = block.shape
     low, high = _extent(sources)
     n_z, n_y = nz - (high - low)[0], ny - (high - low)[1]
-    moved = np.ascontiguousarray(block.transpose(4, 1, 0, 2, 3))
+    n = len(sources) * n_coils
+    sums = np.empty((n_x, n, n + n_coils), np.complex64)
 
-    def around(z: int, y: int) -> ComplexArray:
-        z, y = z - low[0], y - low[1]
-        return moved[..., z : z + n_z, y : y + n_y].reshape(n_x, n_coils, -1)
+    def add_up(first: int) -> None:
+        part = slice(first, first + _AT_ONCE)
+        moved = np.ascontiguousarray(block[..., part].transpose(4, 1, 0, 2, 3))
+        places = [(z, y) for z, y in (*sources, (0, 0)) - low]
+        rows = np.concatenate(
+            [
+                moved[..., z : z + n_z, y : y + n_y].reshape(len(moved), n_coils, -1)
+                for z, y in places
+            ],
+            axis=1,
+        )
+        np.matmul(rows[:, :n].conj(), rows.swapaxes(1, 2), out=sums[part])
 
-    rows = np.concatenate([around(z, y) for z, y in sources], axis=1)
-    adjoint = rows.conj()
-    return (
-        adjoint @ rows.swapaxes(1, 2),
-        adjoint @ around(0, 0).swapaxes(1, 2),
-    )
-
-
-def _predict(lines: ComplexArray, first: int, learnt: GrappaWeights) -> ComplexArray:
-    """Predict every line of ``(x, echoes, coils, kz, ky)`` that a kernel serves."""
-    *_, nz, ny = lines.shape
-    margin_z, margin_y = _REACH
-    # Beyond the ends of k-space: zeros. One position at a time, and in place, stays in the cache.
-    padded = np.zeros((*lines.shape[1:3], nz + 2 * margin_z, ny + 2 * margin_y), np.complex64)
-    predicted = np.zeros(lines.shape, np.complex64)
-    for x, around in enumerate(lines):
-        padded[..., margin_z : margin_z + nz, margin_y : margin_y + ny] = around
-        for kernel in learnt.kernels:
-            weights = kernel.weights[first + x]
-            for residue in kernel.residues:
-                _predict_residue(padded, weights, kernel.sources, residue, learnt, predicted[x])
-    return predicted
-
-
-def _predict_residue(
-    padded: ComplexArray,
-    weights: ComplexArray,
-    sources: IntArray,
-    residue: IntArray,
-    learnt: GrappaWeights,
-    predicted: ComplexArray,
-) -> None:
-    """Predict the lines ``(echoes, coils, kz, ky)`` at one place of the tile."""
-    n_echoes, n_coils = padded.shape[:2]
-    target = predicted[..., residue[0] :: learnt.tile[0], residue[1] :: learnt.tile[1]]
-    gathered = np.empty((n_echoes, len(sources), *target.shape[1:]), np.complex64)
-    for source, (z, y) in enumerate(residue + sources + _REACH):
-        part = padded[..., z :: learnt.tile[0], y :: learnt.tile[1]]
-        gathered[:, source] = part[..., : target.shape[2], : target.shape[3]]
-    columns = gathered.reshape(n_echoes, len(sources) * n_coils, -1)
-    target[...] = (weights.reshape(n_coils, -1) @ columns).reshape(target.shape)
+    list(pool.map(add_up, range(0, n_x, _AT_ONCE)))
+    return sums

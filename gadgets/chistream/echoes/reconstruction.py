@@ -13,7 +13,8 @@ from chistream.echoes.coil_images import to_recon_grid
 from chistream.echoes.coil_model import learn_coils
 from chistream.echoes.combination import combine_kspace
 from chistream.echoes.gfactor import grappa_noise, sense_noise
-from chistream.echoes.grappa import apply_grappa, learn_grappa
+from chistream.echoes.grappa import learn_grappa
+from chistream.echoes.grappa_filling import apply_grappa
 from chistream.echoes.options import EchoOptions
 from chistream.echoes.partial_fourier import complete_kspace
 from chistream.echoes.regularised import solve_regularised

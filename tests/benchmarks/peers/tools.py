@@ -26,7 +26,7 @@ from chistream.echoes.coil_images import reconstruct_coil_images, resize
 from chistream.echoes.coil_offsets import estimate_offset_maps
 from chistream.echoes.combination import combine_coils
 from chistream.echoes.espirit import estimate_espirit
-from chistream.echoes.grappa import fill_grappa
+from chistream.echoes.grappa_filling import fill_grappa
 from chistream.echoes.sense import solve_sense
 from chistream.echoes.sensitivities import estimate_sensitivities
 from chistream.physics.fourier import to_image, to_kspace
