@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.benchmarks import ingest_service
 
 FLOOR = 15_000
 """Readouts per second of processor time: the time on the clock says as much about what else a
@@ -28,3 +29,20 @@ def test_readouts_come_fast_through_a_loopback_socket(ingest: ModuleType) -> Non
     figures = ingest.measure(n_readouts=20_000, repeats=2)
     print(json.dumps(figures))  # noqa: T201
     assert figures["readouts_per_processor_second"] > FLOOR
+
+
+@pytest.mark.slow
+def test_a_service_is_measured_with_what_it_keeps(tmp_path: Path) -> None:
+    with ingest_service.service(tmp_path) as (host, port):
+        rate = ingest_service.measure(host, port, "null", 600, 2)
+    assert rate > 0
+    (raw,) = (tmp_path / "spool" / "raw").glob("*.mrd")
+    assert raw.stat().st_size > 600 * 8 * 2 * ingest_service.N_SAMPLES
+
+
+def test_the_scan_that_is_sent_is_gated() -> None:
+    heads = ingest_service.heads(5000, 4)
+    assert (heads["flags"] == ingest_service.NAVIGATOR).sum() == 100
+    assert len(b"".join(piece for block in ingest_service.scan(70, 4) for piece in block)) == (
+        70 * (342 + 8 * 4 * ingest_service.N_SAMPLES)
+    )
