@@ -21,6 +21,17 @@ def serve(
             "address; may be repeated.",
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="PEM", help="Encrypt (TLS 1.2 or later) with this certificate."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Its private key, without a password.")
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="PEM", help="Let in only clients with a certificate of this CA."),
+    ] = None,
     max_sessions: Annotated[int, typer.Option(help="Sessions at once.")] = 8,
     when_full: keeping.WhenFull = "wait",
     spare_workers: Annotated[
@@ -57,7 +68,7 @@ def serve(
     Ctrl-C, after the running sessions.
     """
     from chistream.service.limits import GIGABYTE, parse_limits
-    from chistream.service.options import ServerOptions
+    from chistream.service.options import ServerOptions, read_tls
     from chistream.service.server import serve as run_server
 
     try:
@@ -66,6 +77,7 @@ def serve(
             port=port,
             allow_public=allow_public,
             allow=tuple(allow or ()),
+            tls=read_tls(tls_cert, tls_key, tls_client_ca),
             max_sessions=max_sessions,
             spare_workers=spare_workers,
             status_port=status_port,

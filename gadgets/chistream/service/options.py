@@ -148,6 +148,33 @@ class ServerOptions:
         return LogStyle(self.log_level, self.log_format, self.log_crlf)
 
 
+def read_tls(
+    certificate: Path | None, key: Path | None, client_authority: Path | None
+) -> TlsFiles | None:
+    """Make of three options of the shell what they mean.
+
+    Parameters
+    ----------
+    certificate, key, client_authority
+        Files, as `TlsFiles` has them.
+
+    Returns
+    -------
+    TlsFiles or None
+        None if nothing is to be encrypted.
+
+    Raises
+    ------
+    ValueError
+        If there is a key, or an authority, but no certificate to serve with.
+    """
+    if certificate is not None:
+        return TlsFiles(certificate, key, client_authority)
+    if key is not None or client_authority is not None:
+        raise ValueError("TLS needs a certificate to serve with: give --tls-cert")
+    return None
+
+
 def check_address(host: str, *, allow_public: bool) -> None:
     """Refuse to listen where other machines can reach, unless that is meant.
 

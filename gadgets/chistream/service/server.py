@@ -8,15 +8,14 @@ import signal
 import socket
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from chistream.service.access import Gate
 from chistream.service.clients import Client, Farewells, count_servable_clients
 from chistream.service.control import SHUTTING_DOWN, Position
+from chistream.service.entrance import Entrance
 from chistream.service.journal import SessionState
 from chistream.service.keeping import Keeper
 from chistream.service.logs import configure_logging
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
-_ID_DIGITS = 12  # enough for the journal of years
 _DIED = (
     "The reconstruction stopped: its process ended unexpectedly. The images made before were "
     "sent. The service's log has session {}."
@@ -75,8 +73,8 @@ class Server:
 
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
-        self._gate = Gate(options.allow)
         self._selector = selectors.DefaultSelector()
+        self._entrance = Entrance(options, self._selector, self._receive)
         self._pool = WorkerPool(options, self._selector, self._assign, self._turn_away)
         self._farewells = Farewells(self._selector, options.linger_seconds)
         self._sessions: dict[Worker, RunningSession] = {}
@@ -105,6 +103,7 @@ class Server:
         try:
             self._open_status_page()
             self._open_folder()
+            self._entrance.open()
             self._listen(on_listening)
             self._selector.register(self._wakeup_in, selectors.EVENT_READ, self._take_stop)
             self._pool.fill(self._n_workers_wanted())
@@ -168,7 +167,8 @@ class Server:
         n_clients = len(self._sessions) + len(self._waiting)
         wanted = (
             (n_clients < self._options.max_sessions or self._options.when_full == "refuse")
-            and n_clients + len(self._farewells) < self._max_clients
+            and n_clients + len(self._farewells) + len(self._entrance) < self._max_clients
+            and self._entrance.has_room
             and self._accept_after <= now
         )
         if self._listener is None or wanted == self._is_accepting:
@@ -188,14 +188,10 @@ class Server:
             _LOG.warning("cannot accept a client: %s", error)
             self._accept_after = time.monotonic() + _ACCEPT_PAUSE_SECONDS
             return
-        if not self._gate.permits(address[0]):
-            self._gate.note_refused(address[0])
-            connection.close()
-            return
-        client = Client(connection, uuid.uuid4().hex[:_ID_DIGITS], address[0])
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _LOG.info("client %s", address[0], extra={"session": client.session})
+        self._entrance.admit(connection, address[0])
+
+    def _receive(self, client: Client) -> None:
+        """Take a client that has come in."""
         if len(self._sessions) + len(self._waiting) >= self._options.max_sessions:
             self._refuse(
                 client, f"The service is busy with {len(self._sessions)} scans: try later."
@@ -329,6 +325,7 @@ class Server:
         _LOG.info("shutting down; %d sessions running", len(self._sessions))
         self._deadline = time.monotonic() + self._options.shutdown_seconds
         self._stop_listening()
+        self._entrance.close()
         self._pool.close()
         while self._waiting:
             self._refuse(self._waiting.popleft(), "The service is shutting down.")
@@ -361,6 +358,7 @@ class Server:
         self._stop_listening()
         if self._status is not None:
             self._status.close()
+        self._entrance.close()
         self._pool.close()
         for worker, running in self._sessions.items():
             worker.kill()
