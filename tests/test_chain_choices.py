@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from chistream.arrays import RealArray
-from chistream.chain import run_chain
+from chistream.chain import CHAINS, run_chain
 from chistream.config import parse_settings
 from chistream.corrections import GRADIENTS_FOLDER, gradient_nonlinearity
 from chistream.errors import ReconstructionError, SettingsError
 from chistream.inversion import _METHODS, _REMOVALS
+from chistream.job import Job
 from chistream.schema import Inversion
 from chistream.series.images import decode_volumes
 from chistream.series.volumes import Volume
@@ -222,3 +223,32 @@ def test_sparks_are_taken_out_and_counted(tmp_path: Path) -> None:
     assert rest < 0.1 * harm
     assert "sparks were taken out of readouts" in texts[1]
     assert not any("sparks" in texts[i] for i in (0, 2))
+
+
+@pytest.mark.slow
+def test_a_drift_of_the_frequency_is_taken_out_and_told(tmp_path: Path) -> None:
+    # Three passes through k-space, minutes apart, whose frequencies differ by several hertz.
+    overrides = {
+        "f0_drift": "20",
+        "gating": "none",
+        "passes": "3",
+        "matrix": "[10, 32, 36]",
+        "n_coils": "6",
+        "views_per_beat": "6",
+        "breathing_amplitude": "0",
+    }
+    raw = tmp_path / "drift.h5"
+    simulate(raw, "tiny", overrides=overrides)
+    header, *messages = read_messages(raw)
+    assert isinstance(header, Header)
+    found = []
+    for choice in ("auto", "off"):
+        settings, _ = parse_settings({"f0_drift": choice})
+        job = Job(CHAINS["qsm"], read_header(header.xml), settings)
+        list(job.receive(iter(messages)))
+        found.append(job.acquired.frequency_drift)
+        job.combine()
+        assert any("Drift of the centre frequency" in n for n in job.notes) == (choice == "auto")
+    assert found[0] is not None
+    assert 1 < found[0] < 40
+    assert found[1] is None

@@ -197,7 +197,7 @@ class Job:
             )
             correction.apply(self.header, self.settings, self.geometry, self.nonlinearity)
         self._echo_warnings = (*warnings, *correction.warnings)
-        self.notes = tuple(correction.notes)
+        self.notes = (*acquired.notes, *correction.notes)
         return correction.echoes
 
     @property

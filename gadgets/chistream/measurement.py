@@ -63,6 +63,7 @@ def measure_scan(
     *,
     warnings: tuple[str, ...] = (),
     timing: Mapping[str, float] | None = None,
+    frequency_drift: float | None = None,
 ) -> Measurement:
     """Measure what the settings ask for in a susceptibility map, relative to its reference.
 
@@ -84,6 +85,8 @@ def measure_scan(
         What the stages found that a person must know; each turns the light amber.
     timing
         Durations by stage [s].
+    frequency_drift
+        How far the centre frequency drifted, before it was taken out [Hz]; None if it did not.
 
     Returns
     -------
@@ -108,6 +111,7 @@ def measure_scan(
         pools=pools.values(),
         reference=reference,
         gating=_gating(gating),
+        frequency_drift_hz=round(frequency_drift or 0.0, 3),
         timing=timing,
         null_reasons=missing | {"gating": gating.reason or "The scan was not gated."},
     )

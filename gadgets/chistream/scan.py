@@ -53,6 +53,7 @@ def encoding_plan(header: ScanHeader) -> EncodingPlan:
             acceleration=encoding.acceleration,
             has_embedded_calibration=encoding.calibration_mode == "embedded",
             noise_bandwidth_ratio=header.noise_bandwidth_ratio or 1.0,
+            echo_times=header.echo_times,
         )
     except ValueError as error:
         raise ReconstructionError("acquisition", f"the header's {error}") from None
@@ -78,6 +79,7 @@ def acquisition_options(settings: Settings, *, gated: bool) -> AcquisitionOption
         centre_source=settings.centre_source,
         max_missing_fraction=settings.max_missing,
         removes_spikes=settings.spikes == "auto",
+        removes_drift=settings.f0_drift == "auto",
         compression=CompressionOptions(settings.coil_compression, settings.coil_energy),
         gating=GatingOptions(
             scheme=_scheme(settings, gated=gated),

@@ -160,6 +160,11 @@ class AcquisitionSettings(BaseModel):
     spikes: Literal["auto", "off"] = Field(
         "auto", description="Sparks in raw readouts; auto: found and taken out."
     )
+    f0_drift: Literal["auto", "off"] = Field(
+        "auto",
+        description="Drift of the centre frequency from heartbeat to heartbeat; auto: found in the "
+        "lines, told from breathing, and taken out.",
+    )
     coil_compression: Literal["gcc", "svd", "off"] = Field(
         "gcc",
         description="Virtual coils: others at each x (gcc), the same all over (svd), or all coils.",

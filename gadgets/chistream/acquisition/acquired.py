@@ -42,6 +42,9 @@ class AcquiredScan:
     repetition_phases
         Phase that each repetition had relative to the first ``(repetitions, echoes)`` [rad]; it
         was taken away before they were averaged.
+    frequency_drift
+        How far the centre frequency drifted from line to line, largest less smallest offset that
+        was taken out [Hz]; None if it was not looked for, or none was found.
     gating
         What gating did.
     missing_lines
@@ -69,3 +72,11 @@ class AcquiredScan:
     missing_fraction: float
     n_readouts: dict[ReadoutKind, int]
     warnings: tuple[str, ...]
+    frequency_drift: float | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the lines, in words for a person."""
+        if self.frequency_drift is None:
+            return ()
+        return (f"Drift of the centre frequency removed: {self.frequency_drift:.1f} Hz",)

@@ -13,6 +13,7 @@ from chistream.acquisition.centre import (
 )
 from chistream.acquisition.clock import Clock
 from chistream.acquisition.completeness import find_missing
+from chistream.acquisition.frequency_drift import estimate_drift, is_told_apart, remove_drift
 from chistream.acquisition.gating import GatingReport
 from chistream.acquisition.kspace import KSpace
 from chistream.acquisition.lines import Lines, ReadoutBatch
@@ -23,13 +24,18 @@ from chistream.acquisition.receiver import Receiver, Whitened
 from chistream.acquisition.repetitions import align_repetitions
 from chistream.acquisition.sorting import Sorter
 from chistream.acquisition.spikes import SpikeFilter
-from chistream.acquisition.tracking import SlabAxes, estimate_factor, shift_back
-from chistream.arrays import ComplexArray, RealArray, Vector
+from chistream.acquisition.tracking import HeartMotion, SlabAxes, estimate_motion, shift_back
+from chistream.arrays import ComplexArray, Mask, RealArray, Vector
 from chistream.errors import ReconstructionError
 
 __all__ = ["AcquiredScan", "Acquisition", "AcquisitionOptions", "EncodingPlan"]
 
 _LOW_EFFICIENCY = 0.25
+
+_NOT_TOLD_APART = (
+    "A drift of the centre frequency was not looked for: the diaphragm moved one way all the time, "
+    "and the two cannot be told apart."
+)
 
 
 class Acquisition:
@@ -167,10 +173,12 @@ class Acquisition:
         hybrid = kspace.mean(1 / np.sqrt(whitened.scales))[:n_echoes]
         for volume in hybrid:
             shift_to_centre(volume, centre)
+        is_sampled = shift_lines_to_centre(is_sampled, centre)
         gating = self._track(hybrid, gating, centre)
+        drift, drift_warnings = self._remove_drift(hybrid, is_sampled, centre)
         return AcquiredScan(
             hybrid=hybrid,
-            sampled=shift_lines_to_centre(is_sampled, centre),
+            sampled=is_sampled,
             region=shift_lines_to_centre(missing.region, centre),
             lattice=shift_lines_to_centre(missing.lattice, centre),
             readout_support=self._batch.readout_support,
@@ -180,6 +188,7 @@ class Acquisition:
             n_coils=self._receiver.n_coils,
             repetition_phases=phases[:, :n_echoes],
             gating=gating,
+            frequency_drift=drift,
             missing_lines=missing.lines,
             missing_fraction=missing.fraction,
             n_readouts=dict(seen.kinds),
@@ -189,6 +198,7 @@ class Acquisition:
                 *whitened.warnings,
                 *centre_warnings,
                 *missing.warnings,
+                *drift_warnings,
             ),
         )
 
@@ -232,14 +242,34 @@ class Acquisition:
             return gating
         z, y, x = (f / n for f, n in zip(fov, self._plan.encoded_size, strict=True))
         axes = SlabAxes(self._superior, (z, y, x))
-        factor: float | None = options.tracking_factor - options.prospective_tracking
+        motion: HeartMotion | None = HeartMotion(
+            options.tracking_factor - options.prospective_tracking
+        )
         if options.tracking == "estimate":
             size = self._plan.encoded_size[:2]
-            factor = estimate_factor(replace(self._sorter.central, centre=centre), size, axes)
-        if factor is None:
+            motion = estimate_motion(replace(self._sorter.central, centre=centre), size, axes)
+        if motion is None:
             return gating
-        shift_back(hybrid, shift_lines_to_centre(positions[: len(hybrid)], centre), factor, axes)
-        return replace(gating, tracking_factor=factor + options.prospective_tracking)
+        shift_back(hybrid, shift_lines_to_centre(positions[: len(hybrid)], centre), motion, axes)
+        return replace(gating, tracking_factor=motion.factor + options.prospective_tracking)
+
+    def _remove_drift(
+        self, hybrid: ComplexArray, sampled: Mask, centre: tuple[int, int]
+    ) -> tuple[float | None, tuple[str, ...]]:
+        """Take a drift of the centre frequency out of lines, and tell how large it was [Hz]."""
+        TE, times = self._plan.echo_times[: len(hybrid)], self._sorter.line_times
+        if not self._options.removes_drift or len(TE) < len(hybrid) or times is None:
+            return None, ()
+        when = shift_lines_to_centre(times[:1], centre)[0]
+        positions = self._sorter.line_positions
+        where = None if positions is None else shift_lines_to_centre(positions[:1], centre)[0]
+        if where is not None and not is_told_apart(when, where, sampled):
+            return None, (_NOT_TOLD_APART,)
+        drift = estimate_drift(hybrid, sampled, TE, when, where)
+        if drift is None:
+            return None, ()
+        remove_drift(hybrid, TE, drift)
+        return drift.span, ()
 
     def _flush(self) -> None:
         lines = self._batch.take()

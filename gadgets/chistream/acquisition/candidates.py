@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from typing_extensions import Self
 
 from chistream.acquisition.lines import Line, own_pages
 from chistream.arrays import ComplexArray
@@ -64,19 +65,30 @@ class Pooled:
         Whether a window may take it.
     n
         Number of measurements.
-    total
-        Sum of their positions [mm].
+    totals
+        Sums of their positions [mm] and of their times [s].
     """
 
     rank: Rank
     is_steady: bool
     n: int
-    total: float
+    totals: tuple[float, float]
+
+    @classmethod
+    def of(cls, offer: Offer, rank: Rank) -> Self:
+        """Begin with one measurement."""
+        return cls(rank, offer.is_steady, 1, (offer.position, offer.time))
+
+    def add(self, offer: Offer) -> None:
+        """Add another of the same bin."""
+        position, time = self.totals
+        self.n += 1
+        self.totals = position + offer.position, time + offer.time
 
     @property
     def position(self) -> float:
         """Mean displacement of the diaphragm [mm]; the order of adding must not choose a window."""
-        return round(self.total / self.n, 6)
+        return round(self.totals[0] / self.n, 6)
 
     def lies_in(self, low: float, high: float) -> bool:
         """Tell whether a window [mm] takes it."""
@@ -102,15 +114,14 @@ class Reserve:
         self._heap: list[tuple[float, float, Line]] = []
         self._held: dict[tuple[Line, Rank], tuple[Pooled, int]] = {}
 
-    def add(self, line: Line, values: ComplexArray, position: float, rank: Rank) -> bool:
+    def add(self, line: Line, values: ComplexArray, offer: Offer, rank: Rank) -> bool:
         """Add a measurement ``(coils, x)`` to its bin; False if there is none yet."""
         held = self._held.get((line, rank))
         if held is None:
             return False
         pooled, slot = held
         self._place(slot)[...] += values
-        pooled.n += 1
-        pooled.total += position
+        pooled.add(offer)
         return True
 
     def put(self, line: Line, values: ComplexArray, pooled: Pooled) -> None:

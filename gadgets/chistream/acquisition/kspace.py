@@ -36,7 +36,8 @@ class KSpace:
         self._counts: IntArray = np.zeros(shape, np.int32)
         self._is_held: Mask = np.zeros(shape, dtype=bool)
         self._weights: RealArray = np.zeros(shape)
-        self._moments: RealArray = np.zeros(shape)
+        # Weighted sums of positions and of times.
+        self._moments: RealArray = np.zeros((*shape, 2))
         self._best: dict[Line, Pooled] = {}
         self._reserve = Reserve(int(np.prod(shape)) if keeps_reserve else 0)
 
@@ -66,12 +67,37 @@ class KSpace:
     @property
     def positions(self) -> RealArray:
         """Weighted mean displacement at each line ``(echoes, z, y)`` [mm]; 0 if unknown."""
-        has_weight = self._weights > 0
-        means = self._moments / np.where(has_weight, self._weights, 1.0)
-        return np.nan_to_num(np.where(has_weight, means, 0.0))
+        return self._means(0)
 
-    def weigh(self, line: Line, values: ComplexArray, position: float, weight: float = 1.0) -> None:
-        """Average a readout ``(coils, x)``, measured at a position [mm], into its line."""
+    @property
+    def times(self) -> RealArray:
+        """Weighted mean time of each line ``(echoes, z, y)`` [s]; 0 where there is none."""
+        return self._means(1)
+
+    def weigh(
+        self,
+        line: Line,
+        values: ComplexArray,
+        position: float,
+        weight: float = 1.0,
+        *,
+        time: float = 0.0,
+    ) -> None:
+        """Average a readout into its line.
+
+        Parameters
+        ----------
+        line
+            Where it belongs.
+        values
+            Samples ``(coils, x)``.
+        position
+            Displacement of the diaphragm [mm].
+        weight
+            How much it counts, > 0.
+        time
+            When it was measured [s].
+        """
         self._make_room(line)
         if not self._counts[line]:
             self._weights[line] = self._moments[line] = 0.0  # a stand-in's
@@ -82,7 +108,7 @@ class KSpace:
             self._samples(line)[...] = weighted
         self._counts[line] += 1
         self._weights[line] += weight
-        self._moments[line] += weight * position
+        self._moments[line] += (weight * position, weight * time)
 
     def offer(self, line: Line, values: ComplexArray, offer: Offer) -> None:
         """Use a readout ``(coils, x)`` if its line has nothing better; keep the other."""
@@ -93,15 +119,14 @@ class KSpace:
         held = self._best.get(line)
         if held is not None and held.rank == rank:
             self._samples(line)[...] += values
-            held.n += 1
-            held.total += offer.position
-            self._weights[line], self._moments[line] = held.n, held.total
+            held.add(offer)
+            self._weights[line], self._moments[line] = held.n, held.totals
         elif held is None or rank < held.rank:
             if held is not None:
                 self._reserve.put(line, self._samples(line), held)
-            self._hold(line, values, Pooled(rank, offer.is_steady, 1, offer.position))
-        elif not self._reserve.add(line, values, offer.position, rank):
-            self._reserve.put(line, values, Pooled(rank, offer.is_steady, 1, offer.position))
+            self._hold(line, values, Pooled.of(offer, rank))
+        elif not self._reserve.add(line, values, offer, rank):
+            self._reserve.put(line, values, Pooled.of(offer, rank))
 
     def candidates(self) -> tuple[RealArray, IntArray]:
         """Return what a window may choose from in the first echo.
@@ -177,7 +202,7 @@ class KSpace:
         for i, is_used in enumerate(used):
             self._values[i] *= is_used[None, :, :, None]
             self._weights[i] *= is_used
-            self._moments[i] = np.where(is_used, self._moments[i], 0.0)
+            self._moments[i] = np.where(is_used[..., None], self._moments[i], 0.0)
             if i >= n:
                 self._values[i % n] += self._values[i]
                 self._weights[i % n] += self._weights[i]
@@ -213,10 +238,15 @@ class KSpace:
         for echo, factors_of_lines in enumerate(wanted[:, None, None] / safe):
             if (factors_of_lines != 1).any():
                 self._values[echo] *= factors_of_lines.astype(np.float32)[None, :, :, None]
-        self._moments /= safe
+        self._moments /= safe[..., None]
         self._weights = (self._weights > 0).astype(float)
         np.minimum(self._counts, 1, out=self._counts)
         return self._values
+
+    def _means(self, which: int) -> RealArray:
+        has_weight = self._weights > 0
+        means = self._moments[..., which] / np.where(has_weight, self._weights, 1.0)
+        return np.nan_to_num(np.where(has_weight, means, 0.0))
 
     def _make_room(self, line: Line) -> None:
         """Add the echoes of a further repetition."""
@@ -236,7 +266,7 @@ class KSpace:
         self._best[line] = pooled
         self._samples(line)[...] = values
         self._is_held[line] = True
-        self._weights[line], self._moments[line] = pooled.n, pooled.total
+        self._weights[line], self._moments[line] = pooled.n, pooled.totals
 
     def _settle_for(
         self, line: Line, held: Pooled, others: list[tuple[Pooled, ComplexArray]], middle: float
@@ -252,8 +282,8 @@ class KSpace:
 
 def _sum_of(pooled: list[tuple[Pooled, ComplexArray]]) -> Pooled:
     n = sum(one.n for one, _ in pooled)
-    total = sum(one.total for one, _ in pooled)
-    return Pooled(pooled[0][0].rank, is_steady=True, n=n, total=total)
+    position, time = (sum(one.totals[i] for one, _ in pooled) for i in (0, 1))
+    return Pooled(pooled[0][0].rank, is_steady=True, n=n, totals=(position, time))
 
 
 def _longer(array: Array, n_more: int) -> Array:

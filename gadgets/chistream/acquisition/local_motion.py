@@ -30,7 +30,20 @@ _SMOOTH, _TIED = 0.01, 0.02
 """Weights of differences between neighbours, and, relative to those, from the mean."""
 
 _COARSE = np.linspace(-1.5, 1.5, 16)
-_ROUNDS, _LARGEST_STEP = 6, 0.5
+_ROUNDS, _LAST_ROUNDS, _LARGEST_STEP = 6, 2, 0.5
+"""Steps that fit each part, and further ones that fit the heart's way aside with them."""
+
+_HEART_RADIUS = 50.0
+"""The heart is looked for this close to the middle of the slab [mm]."""
+
+_MOVING = 0.5
+"""Part of the upper quartile of factors that what moves with the heart reaches."""
+
+_AT_REST = 0.25
+"""Where even the upper quartile stays below this, nothing moves, and all parts count."""
+
+_SLANTING = 0.35
+"""The heart goes aside by no more than this for each mm of the diaphragm."""
 
 
 class LocalFactors(NamedTuple):
@@ -44,11 +57,36 @@ class LocalFactors(NamedTuple):
         How much the measurements say about it ``(parts,)``.
     middles
         Where it lies ``(parts, 3)``, z first [mm] from the middle of the slab.
+    aside
+        How far the heart moves across the axis of the body for each mm of the diaphragm, as a
+        vector ``(z, y, x)``.
     """
 
     factors: RealArray
     weights: RealArray
     middles: RealArray
+    aside: Vector
+
+    @property
+    def of_heart(self) -> float:
+        """Factor of the heart: the weighted median of what moves in the middle."""
+        moving = parts_of_heart(self.factors, self.weights, self.middles)
+        return weighted_quantile(self.factors[moving], self.weights[moving], 0.5)
+
+
+def parts_of_heart(factors: RealArray, weights: RealArray, middles: RealArray) -> Mask:
+    """Tell which parts ``(parts,)`` move with the heart; chest wall and spine do not."""
+    near = np.linalg.norm(middles, axis=1) <= _HEART_RADIUS
+    upper = weighted_quantile(np.abs(factors[near]), weights[near], 0.75)
+    moving: Mask = near & (np.abs(factors) >= (_MOVING * upper if upper >= _AT_REST else 0.0))
+    return moving
+
+
+def weighted_quantile(values: RealArray, weights: RealArray, part: float) -> float:
+    """Return the value ``(n,)`` below which a part of the weights ``(n,)`` lies."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, part * below[-1])])
 
 
 def fit_local_factors(
@@ -65,7 +103,8 @@ def fit_local_factors(
               \mathcal F[\psi_j\, \mathcal F^{-1} S_1](\mathbf k)
 
     with overlapping parts psi that add up to 1, their factors f and their change of phase. What
-    rests cancels, even where lines are missing.
+    rests cancels, even where lines are missing. The parts that move with the heart share a
+    displacement across the body's axis, which is fitted last.
 
     Parameters
     ----------
@@ -93,8 +132,8 @@ def fit_local_factors(
         best = int(np.argmin(costs))
         if best in {0, len(costs) - 1}:
             return None
-        factors, weights = model.fit(float(_COARSE[best]))
-    return LocalFactors(factors, weights, model.middles)
+        factors, weights, aside = model.fit(float(_COARSE[best]))
+    return LocalFactors(factors, weights, model.middles, aside)
 
 
 class _Model:
@@ -116,7 +155,10 @@ class _Model:
         extent = (fov[0], fov[1], float(near.sum()) * fov[2] / nx)
         size: Size = (rest.shape[1], rest.shape[2], int(near.sum()))
         used = displacement != 0
-        self._turns = _turns(size, extent, superior, used) * displacement[used][:, None]
+        away = displacement[used][:, None]
+        self._turns = _turns(size, extent, superior, used) * away
+        self._across = _across(superior)
+        self._turns_aside = [_turns(size, extent, one, used) * away for one in self._across]
         self._displacement = displacement[used]
         weights = _weights(size, extent, used)[..., None]
         hats, self.middles, self._neighbours = _parts(size, extent)
@@ -130,33 +172,59 @@ class _Model:
         phases = np.exp(-2j * np.pi * factor * self._turns)[..., None]
         return float(np.linalg.norm(self._change - whole * (phases - 1)))
 
-    def fit(self, start: float) -> tuple[RealArray, RealArray]:
-        """Fit the factor of each part by Gauss-Newton steps; return what is known of it, too."""
+    def fit(self, start: float) -> tuple[RealArray, RealArray, Vector]:
+        """Fit the parts' factors by Gauss-Newton steps; return their weights and the way aside."""
         n = len(self._parts)
-        unknown = np.concatenate([np.full(n, start), np.zeros(n)])
-        weights = np.ones(n)
-        penalty = np.kron(np.eye(2), self._neighbours) + _TIED * np.eye(2 * n)
-        for _ in range(_ROUNDS):
-            slopes, left = self._linearised(unknown[:n], unknown[n:])
+        unknown = np.concatenate([np.full(n, start), np.zeros(n + 2)])
+        weights, moving = np.ones(n), np.zeros(n, bool)
+        penalty = np.zeros((2 * n + 2, 2 * n + 2))
+        penalty[:-2, :-2] = np.kron(np.eye(2), self._neighbours) + _TIED * np.eye(2 * n)
+        for round_ in range(_ROUNDS + _LAST_ROUNDS):
+            if round_ == _ROUNDS:
+                moving = parts_of_heart(unknown[:n], weights, self.middles)
+            known = slice(0, 2 * n + 2 * bool(moving.any()))
+            slopes, left = self._linearised(unknown, moving)
             normal = slopes @ slopes.T
-            scale = _SMOOTH * float(np.trace(normal)) / len(normal)
-            tie = unknown - np.repeat([unknown[:n].mean(), 0.0], n)
-            pull = penalty @ unknown + _TIED * (tie - unknown)
-            step = np.linalg.solve(normal + scale * penalty, slopes @ left - scale * pull)
-            unknown = unknown + np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
             weights = np.diag(normal)[:n].astype(float)
-        return unknown[:n], weights
+            scale = _SMOOTH * float(np.trace(normal)) / len(normal)
+            pull = penalty @ unknown
+            pull[:n] -= _TIED * unknown[:n].mean()
+            held = normal + scale * penalty[known, known]
+            step = np.linalg.solve(held, slopes @ left - scale * pull[known])
+            unknown[known] += np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
+        amounts = np.clip(unknown[-2:], -_SLANTING, _SLANTING)
+        z, y, x = (amounts @ np.array(self._across)).tolist()
+        return unknown[:n], weights, (z, y, x)
 
-    def _linearised(self, factors: RealArray, phases: RealArray) -> tuple[RealArray, RealArray]:
-        """Slopes ``(2 * parts, numbers)`` and what is left ``(numbers,)``, as real numbers."""
-        added = _PHASE * np.multiply.outer(phases, self._displacement)[..., None]
-        turned = np.multiply.outer(-2 * np.pi * factors, self._turns) + added
+    def _linearised(self, unknown: RealArray, moving: Mask) -> tuple[RealArray, RealArray]:
+        """Slopes ``(unknowns, numbers)`` and what is left ``(numbers,)``, as real numbers."""
+        n = len(self._parts)
+        added = _PHASE * np.multiply.outer(unknown[n:-2], self._displacement)[..., None]
+        turned = np.multiply.outer(-2 * np.pi * unknown[:n], self._turns) + added
+        for amount, turns in zip(unknown[-2:], self._turns_aside, strict=True):
+            turned[moving] -= 2 * np.pi * amount * turns
         moved = self._parts * np.exp(1j * turned).astype(np.complex64)[..., None]
         left = self._change - (moved - self._parts).sum(axis=0)
         by_factor = moved * (-2j * np.pi * self._turns).astype(np.complex64)[..., None]
         by_phase = moved * (1j * _PHASE * self._displacement).astype(np.complex64)[:, None, None]
-        slopes = np.concatenate([by_factor, by_phase]).reshape(2 * len(factors), -1)
-        return slopes.view(np.float32), left.astype(np.complex64).ravel().view(np.float32)
+        slopes = [by_factor, by_phase]
+        if moving.any():
+            heart = moved[moving].sum(axis=0)
+            slopes += [
+                (heart * (-2j * np.pi * turns).astype(np.complex64)[..., None])[None]
+                for turns in self._turns_aside
+            ]
+        rows = np.concatenate(slopes)
+        rows = rows.reshape(len(rows), -1)
+        return rows.view(np.float32), left.astype(np.complex64).ravel().view(np.float32)
+
+
+def _across(superior: Vector) -> tuple[Vector, Vector]:
+    """Return two unit vectors across a direction, and across each other."""
+    along = np.asarray(superior) / np.linalg.norm(superior)
+    _, _, rows = np.linalg.svd(along[None])
+    (z, y, x), (w, v, u) = rows[1:].tolist()
+    return (z, y, x), (w, v, u)
 
 
 def _turns(size: Size, extent: Vector, superior: Vector, used: Mask) -> RealArray:

@@ -41,6 +41,8 @@ class EncodingPlan:
     has_embedded_calibration
         Whether readouts that are for calibration only are lines of k-space like all others;
         otherwise they are a scan of their own, with another contrast perhaps.
+    echo_times
+        TE of each echo [s], which a drift of the centre frequency is told by; empty: unknown.
     noise_bandwidth_ratio
         Equivalent noise bandwidth of the noise scan relative to its nominal one
         (relativeReceiverNoiseBandwidth, 0.793 on many scanners), > 0; 1 if the header has none.
@@ -68,6 +70,7 @@ class EncodingPlan:
     acceleration: tuple[int, int] = (1, 1)
     has_embedded_calibration: bool = False
     noise_bandwidth_ratio: float = 1.0
+    echo_times: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = (*self.encoded_size, *self.recon_size, self.n_echoes, *self.acceleration)
@@ -123,6 +126,8 @@ class AcquisitionOptions:
         How many virtual coils k-space holds.
     removes_spikes
         Whether sparks are taken out of raw readouts.
+    removes_drift
+        Whether a drift of the centre frequency is looked for in the lines, and taken out.
 
     Raises
     ------
@@ -136,6 +141,7 @@ class AcquisitionOptions:
     gating: GatingOptions = field(default_factory=GatingOptions)
     compression: CompressionOptions = field(default_factory=CompressionOptions)
     removes_spikes: bool = True
+    removes_drift: bool = False
 
     def __post_init__(self) -> None:
         if self.phase_sign not in {-1, 1}:

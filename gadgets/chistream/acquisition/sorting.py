@@ -102,6 +102,11 @@ class Sorter:
         """Mean displacement at each line ``(echoes, z, y)`` [mm]; None without gating."""
         return self._kspace.positions if self._is_gated and self._kspace is not None else None
 
+    @property
+    def line_times(self) -> RealArray | None:
+        """Mean time of each line ``(echoes, z, y)`` [s]; None before there is any."""
+        return None if self._kspace is None else self._kspace.times
+
     def take_head(self, readout: Readout, time: float) -> None:
         """Take note of what the head of an imaging readout says of its heartbeat."""
         if self._is_gated:
@@ -324,7 +329,7 @@ class Sorter:
                 self.central.see(first, when, position, lines.values[i])
             weight = self._weight(beats, int(beat))
             if weight:
-                kspace.weigh(line, values, position, weight)
+                kspace.weigh(line, values, position, weight, time=when)
                 continue
             kspace.offer(line, values, Offer(float(beats.distance[beat]), when, position, steady))
 
@@ -372,8 +377,9 @@ class Sorter:
         while self._held:
             lines = self._held.pop()
             kspace, combined = self._room_for(lines)
-            for address, values in zip(lines.addresses, combined, strict=True):
-                kspace.weigh(address, values, 0.0)
+            each = zip(lines.addresses, combined, lines.times.tolist(), strict=True)
+            for address, values, when in each:
+                kspace.weigh(address, values, 0.0, time=when)
 
     def _room_for(self, lines: Lines) -> tuple[KSpace, ComplexArray]:
         combined = self._combine(lines.values)

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 
 from chistream.acquisition.lines import Line
-from chistream.acquisition.local_motion import LocalFactors, fit_local_factors
+from chistream.acquisition.local_motion import fit_local_factors
 from chistream.arrays import ComplexArray, RealArray, Vector
 
 _INNER, _OUTER = (6, 12), (8, 20)
@@ -29,15 +29,6 @@ _FEWEST_PAIRS, _MOST_PAIRS = 30, 200
 _VIRTUAL_COILS = 4
 """Coils are combined to so many: all of them would take as long as the rest of the stage."""
 
-_HEART_RADIUS = 50.0
-"""The heart is looked for this close to the middle of the slab [mm]."""
-
-_MOVING = 0.5
-"""Part of the upper quartile of factors that what moves with the heart reaches."""
-
-_AT_REST = 0.25
-"""Where even the upper quartile stays below this, nothing moves, and all parts count."""
-
 
 @dataclass(frozen=True)
 class SlabAxes:
@@ -53,6 +44,22 @@ class SlabAxes:
 
     superior: Vector
     spacing: Vector
+
+
+class HeartMotion(NamedTuple):
+    """How the heart moves with the diaphragm.
+
+    Parameters
+    ----------
+    factor
+        Displacement towards the head for that of the diaphragm.
+    aside
+        Displacement across the axis of the body for each mm of the diaphragm, as a vector
+        ``(z, y, x)``.
+    """
+
+    factor: float
+    aside: Vector = (0.0, 0.0, 0.0)
 
 
 class Measured(NamedTuple):
@@ -104,11 +111,13 @@ class CentralLines:
             self.ends[line] = (high, Measured(position, time, values.copy()))
 
 
-def shift_back(hybrid: ComplexArray, positions: RealArray, factor: float, axes: SlabAxes) -> None:
-    r"""Shift every line by a part of the displacement it was measured at, in place.
+def shift_back(
+    hybrid: ComplexArray, positions: RealArray, motion: HeartMotion, axes: SlabAxes
+) -> None:
+    r"""Shift every line back by what the heart was displaced when it was measured, in place.
 
     .. math:: S(\mathbf k) \leftarrow S(\mathbf k)\,
-              e^{+i 2 \pi f d\, \mathbf k \cdot \hat{\mathbf s}}
+              e^{+i 2 \pi d\, \mathbf k \cdot (f \hat{\mathbf s} + \mathbf a)}
 
     Parameters
     ----------
@@ -116,14 +125,16 @@ def shift_back(hybrid: ComplexArray, positions: RealArray, factor: float, axes: 
         ``(echoes, coils, z, y, x)``: image along x, k-space along y and z with k = 0 at ``n // 2``.
     positions
         Displacement of the diaphragm towards the head for each line ``(echoes, z, y)`` [mm].
-    factor
-        Displacement of the heart for that of the diaphragm.
+    motion
+        Displacement of the heart, f and a, for that of the diaphragm, d.
     axes
         Where the head is.
     """
-    shifts = np.where(np.abs(factor * positions) > _STILL, factor * positions, 0.0)
-    along_x = shifts * axes.superior[2] / axes.spacing[2]
-    turns = shifts * _wave_numbers(shifts.shape[1:], axes)
+    per_mm = motion.factor * np.asarray(axes.superior) + motion.aside
+    reach = float(np.linalg.norm(per_mm))
+    shifts = np.where(reach * np.abs(positions) > _STILL, positions, 0.0)
+    along_x = shifts * per_mm[2] / axes.spacing[2]
+    turns = shifts * _wave_numbers(shifts.shape[1:], per_mm, axes.spacing)
     phases = np.exp(2j * np.pi * turns).astype(np.complex64)
     kx = np.fft.fftfreq(hybrid.shape[-1])
     for echo, z in np.argwhere(shifts.any(axis=2)):
@@ -137,7 +148,9 @@ def shift_back(hybrid: ComplexArray, positions: RealArray, factor: float, axes: 
             plane[:, rows] = scipy.fft.ifft(spectrum, overwrite_x=True)
 
 
-def estimate_factor(lines: CentralLines, size: tuple[int, int], axes: SlabAxes) -> float | None:
+def estimate_motion(
+    lines: CentralLines, size: tuple[int, int], axes: SlabAxes
+) -> HeartMotion | None:
     """Estimate how far the heart moves for each millimetre of the diaphragm.
 
     Parameters
@@ -151,8 +164,8 @@ def estimate_factor(lines: CentralLines, size: tuple[int, int], axes: SlabAxes) 
 
     Returns
     -------
-    float | None
-        The factor; None if there are fewer than 30 central lines that were measured at positions
+    HeartMotion | None
+        None if there are fewer than 30 central lines that were measured at positions
         2 mm or more apart, or no factor within +-1.5 makes the two measurements alike.
 
     Notes
@@ -160,7 +173,8 @@ def estimate_factor(lines: CentralLines, size: tuple[int, int], axes: SlabAxes) 
     A factor is fitted to each part of the chest (`fit_local_factors`). The heart's is the weighted
     median of those within 50 mm of the middle of the slab that move: parts whose factor is less
     than half the upper quartile, in size, are chest wall and spine. On simulated chests of true
-    factors 0.3 to 0.9 the error was 0.07 at most.
+    factors 0.3 to 0.9 the error was 0.07 at most. These parts share one displacement across the
+    axis of the body.
     """
     reach, pairs = _INNER, _pairs(lines, _INNER)
     if len(pairs) < _FEWEST_PAIRS:
@@ -172,7 +186,7 @@ def estimate_factor(lines: CentralLines, size: tuple[int, int], axes: SlabAxes) 
     nx, (dz, dy, dx) = rest.shape[-1], axes.spacing
     fov = (size[0] * dz, size[1] * dy, nx * dx)
     found = fit_local_factors(rest, moved, displacement, axes.superior, fov)
-    return None if found is None else _factor_of_heart(found)
+    return None if found is None else HeartMotion(found.of_heart, found.aside)
 
 
 def _central_block(
@@ -190,20 +204,6 @@ def _central_block(
             rest[:, z, y], moved[:, z, y] = high.values, low.values
             displacement[z, y] = low.position - high.position if line in pairs else 0.0
     return rest, moved, displacement
-
-
-def _factor_of_heart(found: LocalFactors) -> float:
-    near = np.linalg.norm(found.middles, axis=1) <= _HEART_RADIUS
-    factors, weights = found.factors[near], found.weights[near]
-    upper = _weighted_quantile(np.abs(factors), weights, 0.75)
-    moving = np.abs(factors) >= (_MOVING * upper if upper >= _AT_REST else 0.0)
-    return _weighted_quantile(factors[moving], weights[moving], 0.5)
-
-
-def _weighted_quantile(values: RealArray, weights: RealArray, part: float) -> float:
-    order = np.argsort(values)
-    below = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(below, part * below[-1])])
 
 
 def _fewer_coils(rest: ComplexArray, moved: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
@@ -229,10 +229,11 @@ def _pairs(lines: CentralLines, reach: tuple[int, int]) -> list[Line]:
     return [line for _, line in sorted(apart)[:_MOST_PAIRS]]
 
 
-def _wave_numbers(shape: tuple[int, ...], axes: SlabAxes) -> RealArray:
-    """Cycles per millimetre towards the head, at each line ``(z, y)``."""
+def _wave_numbers(shape: tuple[int, ...], per_mm: RealArray, spacing: Vector) -> RealArray:
+    """Cycles for each millimetre of the diaphragm, at each line ``(z, y)``."""
     kz, ky = (
         (np.arange(n) - n // 2) * s / (n * step)
-        for n, s, step in zip(shape, axes.superior, axes.spacing, strict=False)
+        for n, s, step in zip(shape, per_mm, spacing, strict=False)
     )
-    return kz[:, None] + ky
+    turns: RealArray = kz[:, None] + ky
+    return turns

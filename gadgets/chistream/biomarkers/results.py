@@ -170,6 +170,7 @@ class ChiStreamResults(_Model):
     se_covers: tuple[str, ...] = ()
     chambers: dict[str, Chamber]
     gating: Gating | None
+    frequency_drift_hz: Annotated[float, Field(ge=0)] = 0.0
     quality: Quality
     timing: dict[str, float]
     null_reasons: dict[str, str]
@@ -220,6 +221,7 @@ def collect_results(
     pools: Iterable[Pool] = (),
     reference: str | None = None,
     gating: Gating | None = None,
+    frequency_drift_hz: float = 0.0,
     timing: Mapping[str, float] | None = None,
     null_reasons: Mapping[str, str] | None = None,
 ) -> ChiStreamResults:
@@ -239,6 +241,9 @@ def collect_results(
         Which region is zero in the map.
     gating
         How the breathing was gated.
+    frequency_drift_hz
+        How far the centre frequency drifted while lines were measured, which was taken out; 0 if
+        that was not found.
     timing
         Durations by name [s].
     null_reasons
@@ -255,6 +260,7 @@ def collect_results(
         "reference": reference,
         "chambers": {pool.name: Chamber.of(pool) for pool in pools},
         "gating": gating,
+        "frequency_drift_hz": frequency_drift_hz,
         "timing": dict(timing or {}),
         **_oximetry_fields(oximetry),
     }
