@@ -84,6 +84,15 @@ def test_passthrough_returns_everything(scan: tuple[ScanHeader, list[Message]]) 
     assert list(run_chain("passthrough", header, Settings(), iter(messages))) == messages
 
 
+def test_null_takes_everything_in_and_returns_nothing(
+    scan: tuple[ScanHeader, list[Message]],
+) -> None:
+    header, messages = scan
+    left = iter(messages)
+    assert list(run_chain("null", header, Settings(), left)) == []
+    assert next(left, None) is None
+
+
 def test_the_echoes_chain_returns_magnitude_and_phase_of_every_echo(
     scan: tuple[ScanHeader, list[Message]], truth: Truth
 ) -> None:

@@ -114,6 +114,12 @@ def _pass_through(_job: Job, messages: Messages) -> Messages:
     yield from messages
 
 
+def _take_in(_job: Job, messages: Messages) -> Messages:
+    for _ in messages:
+        pass
+    yield from ()
+
+
 def _echo_series(job: Job, messages: Messages) -> Messages:
     yield from job.receive(messages)
     echoes = job.combine()
@@ -163,6 +169,7 @@ CHAINS: dict[str, Chain] = {
         ),
         Chain("echoes", "Complex echoes only: magnitude and phase.", _echo_series),
         Chain("passthrough", "Everything goes back as it came.", _pass_through),
+        Chain("null", "Everything is taken in, nothing comes back.", _take_in),
     )
 }
 """The chains a client can ask for, by name."""

@@ -112,8 +112,8 @@ def reconstruct_files(
     """
     if chain not in CHAINS:
         raise SettingsError(f"no chain is called {chain!r}; there are {', '.join(CHAINS)}")
-    if chain == "passthrough":
-        raise SettingsError("the chain passthrough makes no maps: it is for tests of a connection")
+    if chain in ("passthrough", "null"):
+        raise SettingsError(f"the chain {chain} makes no maps: it is for tests of a connection")
     if len({path.stem for path in raw}) < len(raw):
         names = ", ".join(str(path) for path in raw)
         raise SettingsError(
