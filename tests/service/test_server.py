@@ -2,12 +2,9 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +21,7 @@ from tests.service.peers import (
     wire,
     words,
 )
+from tests.service.running import Service, children_of, cpu_seconds, is_running, position_of
 
 from chistream.service.control import Position
 from chistream.stream.messages import (
@@ -32,26 +30,8 @@ from chistream.stream.messages import (
     Text,
 )
 
-PROGRAM = Path(__file__).with_name("serve_fake_chains.py")
 IMAGE_BYTES = 2 + 198 + 8 + len("<ismrmrdMeta></ismrmrdMeta>") + 2 * 1024**2
 """Size of the images of the chain ``eager`` on the wire."""
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def workers_with_clients(service: "Service") -> set[int]:
@@ -63,13 +43,6 @@ def workers_with_clients(service: "Service") -> set[int]:
     }
 
 
-def position_of(pid: int) -> Position:
-    """Read what a worker shares about its place in the stream."""
-    fds = Path(f"/proc/{pid}/fd").iterdir()
-    (fd, *_) = [fd for fd in fds if "chistream-position" in str(fd.readlink())]
-    return Position(fd.read_bytes()[0])
-
-
 def is_stalled(peer: "Peer") -> bool:
     """Tell whether the peer's receive buffer is full, so that its server waits inside a message."""
     counts = []
@@ -79,31 +52,6 @@ def is_stalled(peer: "Peer") -> bool:
         )
         time.sleep(0.03)
     return counts[0] > 100_000 and len(set(counts)) == 1
-
-
-class Service:
-    """A running service."""
-
-    def __init__(self, folder: Path, **options: object) -> None:
-        ready = folder / "ready"
-        self.log_path = folder / "log"
-        self.started = time.monotonic()
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), str(ready), json.dumps(options)], stderr=log
-            )
-        wait_until(lambda: ready.exists() or self.process.poll() is not None)
-        assert self.process.poll() is None, self.log
-        host, _, port = ready.read_text().strip().rpartition(":")
-        self.address = (host, int(port))
-
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text()
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")

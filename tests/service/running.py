@@ -1,0 +1,64 @@
+"""A service in a process of its own, for tests."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.service.peers import PATIENCE, wait_until
+
+from chistream.service.control import Position
+
+PROGRAM = Path(__file__).with_name("serve_fake_chains.py")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def position_of(pid: int) -> Position:
+    """Read what a worker shares about its place in the stream."""
+    fds = Path(f"/proc/{pid}/fd").iterdir()
+    (fd, *_) = [fd for fd in fds if "chistream-position" in str(fd.readlink())]
+    return Position(fd.read_bytes()[0])
+
+
+class Service:
+    """A running service."""
+
+    def __init__(self, folder: Path, **options: object) -> None:
+        ready = folder / "ready"
+        self.log_path = folder / "log"
+        self.started = time.monotonic()
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), str(ready), json.dumps(options)], stderr=log
+            )
+        wait_until(lambda: ready.exists() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log
+        host, _, port = ready.read_text().strip().rpartition(":")
+        self.address = (host, int(port))
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
