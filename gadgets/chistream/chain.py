@@ -20,13 +20,11 @@ from chistream.echoes.sensitivities import estimate_sensitivities
 from chistream.field.total_field import estimate_field
 from chistream.field.water_fat import estimate_water_fat
 from chistream.field_maps import estimate_maps
-from chistream.inversion import FieldSource
 from chistream.job import Chain, Job, Messages
-from chistream.measurement import measure_scan
+from chistream.mapping import map_susceptibility
 from chistream.outputs import (
     magnitude_volumes,
     phase_volumes,
-    qsm_volume,
     report_page,
     requested_volumes,
 )
@@ -133,24 +131,12 @@ def _susceptibility_series(job: Job, messages: Messages) -> Messages:
     yield from job.images(*magnitudes)
     with job.timed("field"):
         maps, doubts = estimate_maps(job, echoes)
-    with job.timed("susceptibility"):
-        source = FieldSource.of(job, maps)
-        found = source.invert(job)
-    measured = measure_scan(
-        job.chain.name,
-        job.settings,
-        job.geometry,
-        job.acquired.gating,
-        found.chi,
-        source.mask,
-        warnings=(*job.warnings, *doubts, *found.warnings),
-        timing=job.seconds,
-    )
-    qsm = qsm_volume(job, source, found, measured)
+    source, measured, qsm = map_susceptibility(job, maps, doubts)
     yield from job.images(qsm, results=measured.results)
     yield from job.images(job.volume("R2STAR", maps.r2star, maps.mask))
     yield from job.images(*requested_volumes(job, echoes, maps, source))
-    yield from job.images(report_page(job, magnitudes, qsm, measured), results=measured.results)
+    page = report_page(job, magnitudes[0], qsm, measured)
+    yield from job.images(page, results=measured.results)
 
 
 CHAINS: dict[str, Chain] = {

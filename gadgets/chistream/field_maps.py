@@ -62,7 +62,7 @@ def fat_spectrum(settings: Settings) -> FatSpectrum:
 
 def _bandwidth(job: Job) -> float | None:
     """Tell the readout's bandwidth per voxel [Hz], below 0 backwards; None if echoes alternate."""
-    backwards = job.acquired.reversed_echoes
+    backwards = job.reversed_echoes
     if job.bandwidth is None or (any(backwards) and not all(backwards)):
         return None
     return -job.bandwidth if any(backwards) else job.bandwidth

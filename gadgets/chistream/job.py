@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from chistream.acquisition.assembly import AcquiredScan, Acquisition
-from chistream.acquisition.gating import gating_figures
+from chistream.acquisition.gating import GatingReport, gating_figures
 from chistream.acquisition.plan import EncodingPlan
 from chistream.acquisition.readouts import kind_of
 from chistream.arrays import ComplexArray, Mask, RealArray
@@ -134,6 +134,21 @@ class Job:
         if self._acquired is None:
             raise ReconstructionError("acquisition", "the scan has not been received yet")
         return self._acquired
+
+    @property
+    def gating(self) -> GatingReport:
+        """What gating did."""
+        return self.acquired.gating
+
+    @property
+    def frequency_drift(self) -> float | None:
+        """Drift of the centre frequency that was removed [Hz]; None if it was not looked for."""
+        return self.acquired.frequency_drift
+
+    @property
+    def reversed_echoes(self) -> tuple[bool, ...]:
+        """Whether each echo was read backwards."""
+        return self.acquired.reversed_echoes
 
     @property
     def echo_times(self) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 """The volumes that a chain returns, with their words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -60,15 +60,25 @@ def requested_volumes(
     job: Job, echoes: ComplexArray, maps: FieldMaps, source: FieldSource
 ) -> Iterator[Volume]:
     """Make water and fat where they were separated, and the series that the settings ask for."""
+    if "PHASE" in job.settings.series:
+        yield from phase_volumes(job, echoes)
+    yield from local_field_volumes(job, source)
+    yield from field_volumes(job, echoes, maps)
+
+
+def local_field_volumes(job: Job, source: FieldSource) -> Iterator[Volume]:
+    """Make the local field, if the settings ask for it."""
+    if "LOCAL_FIELD" in job.settings.series:
+        yield _local_field(job, source)
+
+
+def field_volumes(job: Job, echoes: ComplexArray, maps: FieldMaps) -> Iterator[Volume]:
+    """Make water and fat where they were separated, and what else echoes and field tell."""
     wanted = job.settings.series
     if isinstance(maps, WaterFatMaps):
         yield from _water_fat_volumes(job, maps)
-    if "PHASE" in wanted:
-        yield from phase_volumes(job, echoes)
     if "FIELD" in wanted:
         yield job.volume("FIELD", maps.frequency, maps.mask)
-    if "LOCAL_FIELD" in wanted:
-        yield _local_field(job, source)
     if "NOISE" in wanted and job.noise is not None:
         yield job.volume("NOISE", job.noise, maps.mask)
     if "FLOW_QC" in wanted:
@@ -107,9 +117,7 @@ def _local_field(job: Job, source: FieldSource) -> Volume:
     return replace(volume, comments=f"Background removal {removal}")
 
 
-def report_page(
-    job: Job, magnitudes: Sequence[Volume], qsm: Volume, measured: Measurement
-) -> Volume:
+def report_page(job: Job, magnitude: Volume | None, qsm: Volume, measured: Measurement) -> Volume:
     """Draw the page that a person reads."""
     content = ReportContent(
         results=measured.results,
@@ -117,10 +125,8 @@ def report_page(
         field_strength=job.header.field_strength,
         protocol=job.header.protocol_name,
         qsm=qsm,
-        magnitude=magnitudes[0],
+        magnitude=magnitude,
         rois=measured.chambers,
-        displacements=None
-        if measured.results.gating is None
-        else job.acquired.gating.displacements,
+        displacements=None if measured.results.gating is None else job.gating.displacements,
     )
     return report_volume(render_report(content), job.geometry)

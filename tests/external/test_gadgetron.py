@@ -2,131 +2,44 @@
 
 import contextlib
 import importlib
-import os
 import re
 import socket
 import struct
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import pytest
+from tests.external.peers import (
+    CONFIG,
+    HEADER,
+    PATIENCE,
+    Gadget,
+    Peer,
+    image,
+    kinds,
+    readouts,
+    text,
+    wait_until,
+    wire,
+)
 
 from chistream.errors import SettingsError
+from chistream.external.reading import Item
 from chistream.gadgetron import HANDLERS, install_chains, listen
-from chistream.stream.codec import MessageReader, encode
-from chistream.stream.messages import (
-    ACQUISITION_HEAD,
-    IMAGE_HEAD,
-    Acquisitions,
-    Close,
-    Image,
-    Message,
-    PeerError,
-    new_head,
-)
+from chistream.stream.messages import Close, Image, PeerError
 
 GadgetronConnection = pytest.importorskip(
     "gadgetron.external", reason="Gadgetron's Python module is not installed"
 ).Connection
 
-PATIENCE = 60.0
-CONFIG = '<configuration><property name="strength" value="{}"/></configuration>'
-HEADER = """<?xml version="1.0" encoding="UTF-8"?>
-<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
-  <measurementInformation><patientPosition>HFS</patientPosition></measurementInformation>
-  <experimentalConditions><H1resonanceFrequency_Hz>63870000</H1resonanceFrequency_Hz></experimentalConditions>
-  <encoding>
-    <encodedSpace><matrixSize><x>8</x><y>4</y><z>2</z></matrixSize>
-      <fieldOfView_mm><x>80</x><y>40</y><z>20</z></fieldOfView_mm></encodedSpace>
-    <reconSpace><matrixSize><x>4</x><y>4</y><z>2</z></matrixSize>
-      <fieldOfView_mm><x>40</x><y>40</y><z>20</z></fieldOfView_mm></reconSpace>
-    <encodingLimits/>
-    <trajectory>cartesian</trajectory>
-  </encoding>
-  <sequenceParameters><TE>4.0999999</TE><TE>8.2</TE></sequenceParameters>
-</ismrmrdHeader>"""
 
-
-def text(message_id: int, content: str) -> bytes:
-    """Encode CONFIG (2) or HEADER (3) as Gadgetron does: no NUL, and none counted."""
-    payload = content.encode()
-    return struct.pack("<HI", message_id, len(payload)) + payload
-
-
-def readouts(n: int) -> Acquisitions:
-    heads = np.repeat(
-        np.array([new_head(ACQUISITION_HEAD, number_of_samples=8, active_channels=2)]), n
-    )
-    return Acquisitions(heads, np.ones((n, 2, 8), np.complex64), np.zeros((n, 8, 0), np.float32))
-
-
-def image(value: int) -> Image:
-    head = new_head(IMAGE_HEAD, data_type=1, matrix_size=(4, 3, 2), channels=1)
-    return Image(head, "<ismrmrdMeta></ismrmrdMeta>", np.full((1, 2, 3, 4), value, np.uint16))
-
-
-def wire(*messages: Message) -> bytes:
-    return b"".join(piece for m in messages for piece in encode(m, counted_nul=False))
-
-
-class Peer:
-    """What Gadgetron is to an external gadget, once they are connected."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self.socket.settimeout(PATIENCE)
-        self._reader = MessageReader()
-
-    def begin(self, config: str = "<configuration/>") -> None:
-        self.socket.sendall(text(2, config) + text(3, HEADER))
-
-    def say(self, *messages: Message) -> None:
-        self.socket.sendall(wire(*messages))
-
-    def hear_all(self) -> list[Message]:
-        heard: list[Message] = []
-        while n_bytes := self.socket.recv_into(self._reader.get_buffer()):
-            self._reader.received(n_bytes)
-            heard += self._reader
-        return heard
-
-    def nothing_comes(self) -> bool:
-        self.socket.settimeout(0.1)
-        try:
-            return not self.socket.recv(1, socket.MSG_PEEK)
-        except TimeoutError:
-            return True
-        finally:
-            self.socket.settimeout(PATIENCE)
-
-
-class Gadget:
-    """``python -m gadgetron PORT MODULE TARGET``, started as Gadgetron starts it."""
-
-    def __init__(self, folder: Path, module: str, target: str) -> None:
-        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-        self._log = folder / "log"
-        with socket.create_server(("127.0.0.1", 0)) as listener, self._log.open("wb") as log:
-            port = str(listener.getsockname()[1])
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gadgetron", port, module, target],
-                env={**os.environ, "PYTHONPATH": path},
-                stderr=log,
-            )
-            listener.settimeout(PATIENCE)
-            connection, _ = listener.accept()
-        self.peer = Peer(connection)
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
+def pixels(message: Item) -> tuple[str, int]:
+    assert isinstance(message, Image)
+    return str(message.pixels.dtype), int(message.pixels[0, 0, 0, 0])
 
 
 @pytest.fixture
@@ -142,15 +55,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Gadget]]:
         gadget.peer.socket.close()
         gadget.process.kill()
         gadget.process.wait(PATIENCE)
-
-
-def kinds(messages: list[Message]) -> list[type]:
-    return [type(m) for m in messages]
-
-
-def pixels(message: Message) -> tuple[str, int]:
-    assert isinstance(message, Image)
-    return str(message.pixels.dtype), int(message.pixels[0, 0, 0, 0])
 
 
 @pytest.mark.slow
@@ -198,7 +102,7 @@ def handle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Peer]]:
     """Run the handler ``qsm`` in a thread, on the failing chain; give its peer."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     failing_gadget = importlib.import_module("failing_gadget")
-    monkeypatch.setitem(sys.modules, "chistream.chain", failing_gadget)
+    monkeypatch.setitem(sys.modules, "chistream.external.nodes", failing_gadget)
     threads: list[threading.Thread] = []
     peers: list[Peer] = []
 
@@ -308,7 +212,7 @@ def test_a_gadgetron_that_is_gone_ends_the_handler(
 class Listening:
     """A `listen` in a thread."""
 
-    def __init__(self, chain: str) -> None:
+    def __init__(self, chain: str, max_connections: int = 16) -> None:
         self._stop = threading.Event()
         self._address: list[tuple[str, int]] = []
         self._thread = threading.Thread(
@@ -317,13 +221,14 @@ class Listening:
             kwargs={
                 "on_listening": lambda host, port: self._address.append((host, port)),
                 "stop": self._stop,
+                "max_connections": max_connections,
             },
         )
         self._thread.start()
         wait_until(lambda: bool(self._address))
 
-    def connect(self) -> Peer:
-        return Peer(socket.create_connection(self._address[0], PATIENCE))
+    def connect(self, host: str = "localhost") -> Peer:
+        return Peer(socket.create_connection((host, self._address[0][1]), PATIENCE))
 
     def stop(self) -> None:
         self._stop.set()
@@ -331,18 +236,58 @@ class Listening:
         assert not self._thread.is_alive()
 
 
+@pytest.mark.slow
+def test_gadgetron_may_come_by_either_kind_of_address() -> None:
+    listening = Listening("passthrough")
+    try:
+        for host in ("127.0.0.1", "::1"):
+            if host == "::1" and not has_ipv6():
+                continue
+            peer = listening.connect(host)
+            peer.begin(CONFIG.format(-5))
+            peer.say(Close())
+            assert kinds(peer.hear_all()) == [PeerError, Close]
+            peer.socket.close()
+    finally:
+        listening.stop()
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_connections_beyond_the_limit_wait_for_their_turn() -> None:
+    listening = Listening("passthrough", max_connections=1)
+    try:
+        first, second = listening.connect(), listening.connect()
+        second.begin(CONFIG.format(-6))
+        second.say(Close())
+        wait_until(lambda: len(children()) == 1)
+        assert second.nothing_comes()
+        first.begin(CONFIG.format(-5))
+        first.say(Close())
+        for peer in (first, second):
+            assert kinds(peer.hear_all()) == [PeerError, Close]
+            peer.socket.close()
+    finally:
+        listening.stop()
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        listen(taken.getsockname()[1], "qsm")
+
+
 @pytest.fixture
 def listening() -> Iterator[Listening]:
     listening = Listening("passthrough")
     yield listening
     listening.stop()
-
-
-def wait_until(claim: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not claim():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.mark.slow
@@ -383,7 +328,7 @@ def children() -> list[str]:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if b"chistream.gadgetron" in command:
+            if b"chistream.external.serving" in command:
                 found.append(pid)
     return found
 
@@ -396,22 +341,48 @@ def test_only_a_registered_chain_can_be_listened_for() -> None:
 # -- chains -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chain", sorted(HANDLERS))
-def test_every_gadget_has_a_chain_file_that_calls_it(chain: str) -> None:
-    root = ET.fromstring((files("chistream") / "chains" / f"{chain}.xml").read_text())  # noqa: S314
+CHAIN_FILES = sorted(
+    file.name for file in (files("chistream") / "chains").iterdir() if file.name.endswith(".xml")
+)
+
+
+def chain_file(name: str) -> ET.Element:
+    return ET.fromstring((files("chistream") / "chains" / name).read_text())  # noqa: S314
+
+
+@pytest.mark.parametrize("name", CHAIN_FILES)
+def test_every_chain_file_is_one_that_gadgetron_takes(name: str) -> None:
+    root = chain_file(name)
     assert root.tag == "configuration"
     assert root.findtext("version") == "2"
-    (execute,) = root.iter("execute")
-    assert execute.attrib == {"name": "chistream.gadgetron", "target": chain, "type": "python"}
     readers = [node.text for node in root.iterfind("readers/reader/classname")]
-    assert readers == ["AcquisitionReader", "WaveformReader", "ImageReader"]
+    assert readers[:2] == ["AcquisitionReader", "WaveformReader"]
     assert [node.text for node in root.iterfind("writers/writer/classname")] == ["ImageWriter"]
-    assert root.find("stream/external/configuration") is not None
+    for external in root.iterfind("stream/external"):
+        execute = external.find("execute")
+        assert execute is not None
+        assert execute.get("name") == "chistream.gadgetron"
+        assert execute.get("type") == "python"
+        assert execute.get("target") in HANDLERS
+        assert external.find("configuration") is not None
+    for gadget in root.iterfind("stream/gadget"):
+        assert gadget.findtext("name")
+        assert gadget.findtext("dll") == "gadgetron_mricore"
+        assert gadget.findtext("classname")
+
+
+def test_every_gadget_is_in_a_chain_file() -> None:
+    called = {
+        name: [node.get("target") for node in chain_file(name).iter("execute")]
+        for name in CHAIN_FILES
+    }
+    assert {target for targets in called.values() for target in targets} == set(HANDLERS)
+    assert called["qsm_split.xml"] == ["qsm_echoes", "qsm_field", "qsm_susceptibility"]
 
 
 def test_the_chain_files_are_installed_where_gadgetron_looks(tmp_path: Path) -> None:
     written = install_chains(tmp_path)
-    assert {path.name for path in written} == {f"chistream_{chain}.xml" for chain in HANDLERS}
+    assert [path.name for path in written] == [f"chistream_{name}" for name in CHAIN_FILES]
     assert all(re.search("<external>", path.read_text()) for path in written)
     with pytest.raises(FileNotFoundError):
         install_chains(tmp_path / "nowhere")

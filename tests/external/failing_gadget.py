@@ -9,13 +9,14 @@ import numpy as np
 from chistream import gadgetron
 from chistream.config import Settings
 from chistream.errors import ReconstructionError
+from chistream.external.serving import Connection
 from chistream.stream.header import ScanHeader
 from chistream.stream.messages import IMAGE_HEAD, Acquisitions, Image, Message, Text, new_head
 
 _TYPES = {"float32": (5, np.float32), "int16": (2, np.int16), "uint16": (1, np.uint16)}
 
 
-def run_chain(
+def run_node(
     _name: str, header: ScanHeader, settings: Settings, messages: Iterator[Message]
 ) -> Iterator[Message]:
     """Behave as ``strength`` says: 1.5 and 2 a reason, 16 a fatal pixel type, 666 a bug."""
@@ -37,9 +38,9 @@ def _image(value: int, dtype: str) -> Image:
     return Image(head, "<ismrmrdMeta></ismrmrdMeta>", np.full((1, 2, 3, 4), value, kind))
 
 
-def sound(connection: gadgetron.Connection) -> None:
+def sound(connection: Connection) -> None:
     """Put a module with our chain in the place of the chains, and run it."""
-    module = ModuleType("chistream.chain")
-    vars(module)["run_chain"] = run_chain
-    sys.modules["chistream.chain"] = module
+    module = ModuleType("chistream.external.nodes")
+    vars(module)["run_node"] = run_node
+    sys.modules["chistream.external.nodes"] = module
     gadgetron.qsm(connection)

@@ -1,0 +1,1 @@
+"""What Gadgetron's external gadgets need: its messages, its connections, chains cut into nodes."""
