@@ -17,12 +17,14 @@ from chistream.background.projection import remove_background_pdf
 from chistream.config import Settings
 from chistream.echoes.combination import combine_coils
 from chistream.echoes.sensitivities import estimate_sensitivities
+from chistream.failure import Partial, report_failure
 from chistream.field.total_field import estimate_field
 from chistream.field.water_fat import estimate_water_fat
 from chistream.field_maps import estimate_maps
 from chistream.job import Chain, Job, Messages
 from chistream.mapping import map_susceptibility
 from chistream.outputs import (
+    field_volumes,
     magnitude_volumes,
     phase_volumes,
     report_page,
@@ -125,15 +127,29 @@ def _echo_series(job: Job, messages: Messages) -> Messages:
 
 
 def _susceptibility_series(job: Job, messages: Messages) -> Messages:
+    made = Partial()
+    try:
+        yield from _susceptibility_stages(job, messages, made)
+    except Exception as error:
+        yield from report_failure(job, made, error)
+        raise
+
+
+def _susceptibility_stages(job: Job, messages: Messages, made: Partial) -> Messages:
     yield from job.receive(messages)
     echoes = job.combine()
     magnitudes = magnitude_volumes(job, echoes)
+    made.magnitude = magnitudes[0]
     yield from job.images(*magnitudes)
     with job.timed("field"):
         maps, doubts = estimate_maps(job, echoes)
+    r2star = job.volume("R2STAR", maps.r2star, maps.mask)
+    made.unsent = lambda: (r2star, *field_volumes(job, echoes, maps))
     source, measured, qsm = map_susceptibility(job, maps, doubts)
+    made.measured, made.qsm = measured, qsm
     yield from job.images(qsm, results=measured.results)
-    yield from job.images(job.volume("R2STAR", maps.r2star, maps.mask))
+    yield from job.images(r2star)
+    made.unsent = tuple
     yield from job.images(*requested_volumes(job, echoes, maps, source))
     page = report_page(job, magnitudes[0], qsm, measured)
     yield from job.images(page, results=measured.results)
