@@ -13,7 +13,6 @@ from tests.service.peers import PATIENCE, Peer
 
 from chistream.service.options import ServerOptions
 from chistream.service.server import Server
-from chistream.service.status import StatusPage
 from chistream.stream.messages import Close, ConfigFile, Text
 from chistream_simulator.case import Case
 from chistream_simulator.scanner import Scan
@@ -94,16 +93,6 @@ def test_gating_is_told_while_the_scan_goes_on(service: Running) -> None:
     deadline = time.monotonic() + PATIENCE
     while service.sessions():
         assert time.monotonic() < deadline
-
-
-def test_other_pages_are_not_found() -> None:
-    page = StatusPage(0)
-    try:
-        with pytest.raises(urllib.error.HTTPError, match="404") as failure:
-            urllib.request.urlopen(f"http://127.0.0.1:{page.port}/", timeout=5)
-        failure.value.close()
-    finally:
-        page.close()
 
 
 def test_a_port_that_is_none_is_refused() -> None:

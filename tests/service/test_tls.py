@@ -134,10 +134,10 @@ def test_a_stopped_tls_process_does_not_stop_the_supervisor(
     os.kill(pid, signal.SIGSTOP)
     flood = []
     try:
-        before = entrance.refused["tls"]
+        before = entrance._tally.refusals["tls"]
         for _ in range(400):
             flood.append(socket.create_connection(service.address, PATIENCE))
-            if entrance.refused["tls"] > before or len(entrance) >= 60:
+            if entrance._tally.refusals["tls"] > before or len(entrance) >= 60:
                 break
         for client in flood:
             client.close()

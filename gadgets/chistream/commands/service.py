@@ -40,8 +40,13 @@ def serve(
     ] = 1,
     status_port: Annotated[
         int | None,
-        typer.Option(help="Port on 127.0.0.1 that tells monitors of running scans: GET /sessions."),
+        typer.Option(
+            help="Port of the monitor page, /sessions (JSON), /metrics, /healthz and /readyz."
+        ),
     ] = None,
+    status_host: Annotated[
+        str, typer.Option(help="Its address; other than loopback with --public only.")
+    ] = "127.0.0.1",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     log_format: Annotated[str, typer.Option(help="text, or json: an object a line.")] = "text",
     log_crlf: Annotated[
@@ -81,6 +86,7 @@ def serve(
             max_sessions=max_sessions,
             spare_workers=spare_workers,
             status_port=status_port,
+            status_host=status_host,
             log_level=log_level,
             log_format=log_format,
             log_crlf=log_crlf,

@@ -4,12 +4,12 @@ import logging
 import selectors
 import socket
 import uuid
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chistream.service.access import Gate
 from chistream.service.clients import Client
+from chistream.service.metrics import Tally
 from chistream.service.options import ServerOptions
 
 if TYPE_CHECKING:
@@ -31,11 +31,8 @@ class Entrance:
         Where to watch those that are still on their way.
     on_client
         Called with a client that may be served.
-
-    Attributes
-    ----------
-    refused
-        Number of clients turned away here, by reason: ``address``, ``tls``.
+    tally
+        Counts those turned away here, by reason: ``address``, ``tls``.
     """
 
     def __init__(
@@ -43,6 +40,7 @@ class Entrance:
         options: ServerOptions,
         selector: selectors.BaseSelector,
         on_client: Callable[[Client], None],
+        tally: Tally,
     ) -> None:
         self._options = options
         self._gate = Gate(options.allow)
@@ -50,7 +48,7 @@ class Entrance:
         self._on_client = on_client
         self._front: TlsFront | None = None
         self._arriving: set[Client] = set()
-        self.refused: Counter[str] = Counter()
+        self._tally = tally
 
     def __len__(self) -> int:
         return len(self._arriving)
@@ -85,7 +83,7 @@ class Entrance:
         """
         if not self._gate.permits(host):
             self._gate.note_refused(host)
-            self.refused["address"] += 1
+            self._tally.refuse("address")
             connection.close()
             return
         session = uuid.uuid4().hex[:_ID_DIGITS]
@@ -99,7 +97,7 @@ class Entrance:
             client = Client(self._front.protect(connection, session), session, host)
         except OSError as error:
             _LOG.error("no TLS for this client: %s", error, extra={"session": session})
-            self.refused["tls"] += 1
+            self._tally.refuse("tls")
             return
         # A client that has not proved itself gets no worker and takes nobody's place.
         self._arriving.add(client)
@@ -126,5 +124,5 @@ class Entrance:
             self._on_client(client)
             return
         _LOG.warning("left before it said anything", extra={"session": client.session})
-        self.refused["tls"] += 1
+        self._tally.refuse("tls")
         client.close()

@@ -63,8 +63,10 @@ class ServerOptions:
         Module that offers ``run_chain`` and ``resolve_chain``, as `chistream.chain` does. Set by
         the program that starts the service; nothing a client sends reaches it.
     status_port
-        Port on 127.0.0.1 of a page for monitors, ``GET /sessions``: the running sessions and how
-        far they are, as JSON; 0 takes any free port, None has no page.
+        Port of the pages for monitors, see `chistream.service.status`; 0 takes any free port, None
+        has none.
+    status_host
+        Address of those pages; they have neither passwords nor encryption.
     ready_file
         File to write ``host:port`` to, once clients can connect.
     log_level
@@ -112,6 +114,7 @@ class ServerOptions:
     linger_seconds: float = 30.0
     chain_module: str = "chistream.chain"
     status_port: int | None = None
+    status_host: str = "127.0.0.1"
     ready_file: Path | None = None
     log_level: str = "INFO"
     log_format: str = "text"
@@ -124,6 +127,7 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         check_address(self.host, allow_public=self.allow_public)
+        check_address(self.status_host, allow_public=self.allow_public)
         for text in self.allow:
             parse_network(text)
         if not 0 <= self.port <= 65535:
@@ -190,13 +194,25 @@ def check_address(host: str, *, allow_public: bool) -> None:
     ValueError
         If it is not, and ``host`` is no loopback address.
     """
-    if not allow_public and not _is_loopback(host):
+    if not allow_public and not is_loopback(host):
         raise ValueError(
             f"{host} can be reached from other machines: give --public if that is meant"
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine alone.
+
+    Parameters
+    ----------
+    host
+        ``localhost``, or an address; other names are taken for public ones.
+
+    Returns
+    -------
+    bool
+        True for loopback.
+    """
     if host == "localhost":
         return True
     try:

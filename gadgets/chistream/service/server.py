@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from chistream.service.clients import Client, Farewells, count_servable_clients
 from chistream.service.control import SHUTTING_DOWN, Position
@@ -19,13 +18,11 @@ from chistream.service.entrance import Entrance
 from chistream.service.journal import SessionState
 from chistream.service.keeping import Keeper
 from chistream.service.logs import configure_logging
+from chistream.service.monitoring import Monitoring
 from chistream.service.options import ServerOptions
 from chistream.service.resuming import Resumer
 from chistream.service.sessions import RunningSession, Watch, resident_bytes
 from chistream.service.workers import Worker, WorkerPool
-
-if TYPE_CHECKING:
-    from chistream.service.status import StatusPage
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
@@ -74,14 +71,15 @@ class Server:
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
         self._selector = selectors.DefaultSelector()
-        self._entrance = Entrance(options, self._selector, self._receive)
+        self._monitoring = Monitoring(options)
+        self._tally = self._monitoring.tally
+        self._entrance = Entrance(options, self._selector, self._receive, self._tally)
         self._pool = WorkerPool(options, self._selector, self._assign, self._turn_away)
         self._farewells = Farewells(self._selector, options.linger_seconds)
         self._sessions: dict[Worker, RunningSession] = {}
         self._watch = Watch(options.limits, options.memory_bytes)
         self._keeper = Keeper(None)
         self._resumer = Resumer(self._keeper, [])
-        self._status: StatusPage | None = None
         self._waiting: deque[Client] = deque()
         self._listener: socket.socket | None = None
         self._is_accepting = False
@@ -96,12 +94,12 @@ class Server:
     @property
     def status_port(self) -> int | None:
         """Port of the page for monitors, once it is open."""
-        return None if self._status is None else self._status.port
+        return self._monitoring.port
 
     def run(self, on_listening: OnListening | None = None) -> None:
         """Serve until `stop`; see `serve`."""
         try:
-            self._open_status_page()
+            self._monitoring.open()
             self._open_folder()
             self._entrance.open()
             self._listen(on_listening)
@@ -128,6 +126,12 @@ class Server:
         self._watch.look(list(self._sessions.values()), now)
         self._watch_listener(now)
         self._resume_when_idle()
+        self._monitoring.stand(
+            len(self._sessions),
+            len(self._waiting),
+            self._pool.n_ready,
+            can_serve=self._deadline is None and self._pool.can_serve,
+        )
         for key, _ in self._selector.select(self._time_to_next_event()):
             # An earlier event of the same batch may have ended what this one is about.
             if self._selector.get_map().get(key.fd) is key:
@@ -193,6 +197,7 @@ class Server:
     def _receive(self, client: Client) -> None:
         """Take a client that has come in."""
         if len(self._sessions) + len(self._waiting) >= self._options.max_sessions:
+            self._tally.refuse("busy")
             self._refuse(
                 client, f"The service is busy with {len(self._sessions)} scans: try later."
             )
@@ -246,21 +251,13 @@ class Server:
             return
         running = self._sessions[worker]
         running.hear(report)
+        self._tally.hear(running.client.session, report)
         if "journal" in report:
             self._keeper.chronicle.update(running.client.session, report["journal"])
         self._show()
 
-    def _open_status_page(self) -> None:
-        if self._options.status_port is None:
-            return
-        from chistream.service.status import StatusPage
-
-        self._status = StatusPage(self._options.status_port)
-        _LOG.info("sessions at http://127.0.0.1:%d/sessions", self._status.port)
-
     def _show(self) -> None:
-        if self._status is not None:
-            self._status.show([session.as_dict() for session in self._sessions.values()])
+        self._monitoring.show(list(self._sessions.values()))
 
     def _end_session(self, worker: Worker) -> None:
         running = self._sessions.pop(worker)
@@ -285,6 +282,7 @@ class Server:
 
     def _take_leave(self, running: RunningSession, state: SessionState, reason: str) -> None:
         client = running.client
+        self._tally.end(client.session, state.value, time.monotonic() - running.started)
         if self._resumer.owns(client):
             state, reason = self._resumer.end(client, state, reason)
         else:
@@ -356,8 +354,7 @@ class Server:
 
     def _close(self) -> None:
         self._stop_listening()
-        if self._status is not None:
-            self._status.close()
+        self._monitoring.close()
         self._entrance.close()
         self._pool.close()
         for worker, running in self._sessions.items():

@@ -112,9 +112,11 @@ class Session:
         )
         if isinstance(spool, OSError):
             self._receiver.remark(NOT_KEPT.format(error=spool.strerror))
-        self._pulse = Pulse(lambda figures: report({"pulse": figures}))
+        self._pulse = Pulse(lambda figures: report({"pulse": figures, **self._received()}))
         self._n_readouts = 0
+        self._n_bytes = 0
         self._n_sent = 0
+        self._cause = ""
         self._state = SessionState.DELIVERED
         self._reason = ""
 
@@ -147,13 +149,17 @@ class Session:
         except ClientGone as error:
             _LOG.warning("client gone: %s", error)
             self._state, self._reason = SessionState.UNDELIVERED, f"the client left: {error}"
+            self._cause = "ClientGone"
         except MemoryError:
             _LOG.exception("out of memory")
+            self._cause = "MemoryError"
             self._fail("The reconstruction needs more memory than one scan may have here.")
         except ChiStreamError as error:
+            self._cause = type(error).__name__
             self._fail(str(error))
-        except Exception:  # noqa: BLE001  (the session's boundary: one scan fails, not the service)
+        except Exception as error:  # noqa: BLE001  (the session's boundary: one scan fails, not the service)
             _LOG.exception("the session failed")
+            self._cause = type(error).__name__
             self._fail(
                 "The reconstruction failed for a reason that is its own fault, not the scan's. "
                 f"The service's log has it under session {self._name}."
@@ -215,6 +221,9 @@ class Session:
             self._last_logged = now
             _LOG.info("progress: %s", json.dumps(report))
 
+    def _received(self) -> dict[str, Any]:
+        return {"received": {"n_readouts": self._n_readouts, "n_bytes": self._n_bytes}}
+
     def _heard(self) -> Iterator[Message]:
         """Yield what comes from the client; the time in between is the client's, not ours."""
         messages = iter(self._inbox)
@@ -231,6 +240,7 @@ class Session:
             self._check_client()
             if isinstance(message, Acquisitions):
                 self._n_readouts += len(message)
+                self._n_bytes += message.samples.nbytes
             yield message
 
     def _check_client(self) -> None:
@@ -256,9 +266,10 @@ class Session:
             "n_readouts": self._n_readouts,
             "n_images": self._n_sent,
             "stages": self._pulse.stages,
+            "cause": self._cause,
         }
         if self._is_kept:
             values["n_bytes"] = self._receiver.n_spooled
         if self._is_kept and not self._receiver.n_spooled:
             values["raw"] = ""
-        self._report({"journal": values, "end": True})
+        self._report({"journal": values, "end": True, **self._received()})

@@ -48,7 +48,7 @@ class RunningSession:
         When it began, and when the worker last said anything: monotonic [s].
     memory_at_start
         Memory of the worker before the session [bytes].
-    progress
+    progress, n_readouts
         How far the scan is, as the worker told.
     stage, still
         What the worker is doing, and for how long nothing has moved [s].
@@ -67,6 +67,7 @@ class RunningSession:
     heard: float = field(default_factory=time.monotonic)
     memory_at_start: int = 0
     progress: Mapping[str, Any] | None = None
+    n_readouts: int = 0
     stage: str = RECEIVING
     still: float = 0.0
     outcome: SessionState | None = None
@@ -78,6 +79,7 @@ class RunningSession:
         """Take in what the worker says."""
         self.heard = time.monotonic()
         self.progress = report.get("progress", self.progress)
+        self.n_readouts = report.get("received", {}).get("n_readouts", self.n_readouts)
         pulse = report.get("pulse", {})
         self.stage, self.still = pulse.get("stage", self.stage), pulse.get("still", self.still)
         if report.get("end"):
@@ -107,6 +109,8 @@ class RunningSession:
             "session": self.client.session,
             "since": self.since,
             "stage": self.stage,
+            "n_readouts": self.n_readouts,
+            "memory_bytes": resident_bytes(self.worker.pid),
             "progress": self.progress,
         }
 

@@ -134,6 +134,7 @@ class WorkerPool:
         self._ready: list[Worker] = []
         self._delay = 0.0
         self._next_start = 0.0
+        self._has_worked = False
 
     def fill(self, n_wanted: int) -> None:
         """Start workers until this many are ready or starting; after failures, not before time."""
@@ -153,6 +154,16 @@ class WorkerPool:
         """Monotonic time at which `fill` is worth calling again, None if at any time."""
         return self._next_start if time.monotonic() < self._next_start else None
 
+    @property
+    def n_ready(self) -> int:
+        """Workers ready for a client."""
+        return len(self._ready)
+
+    @property
+    def can_serve(self) -> bool:
+        """Whether a client would soon have a worker: one is ready, or none has failed to start."""
+        return bool(self._ready) or (self._has_worked and not self._delay)
+
     def take(self) -> Worker | None:
         """Take a ready worker out of the pool; its control socket is no longer watched."""
         if not self._ready:
@@ -171,7 +182,7 @@ class WorkerPool:
 
     def _news(self, worker: Worker) -> None:
         if worker.reports_ready():
-            self._delay = 0.0
+            self._delay, self._has_worked = 0.0, True
             self._starting.remove(worker)
             self._ready.append(worker)
             self._on_ready()
