@@ -24,7 +24,7 @@ _PACKAGES = (
 )
 # What debian:bookworm-slim leaves out as well.
 _NOT_UNPACKED = ("man", "doc", "info", "locale", "lintian", "groff", "linda")
-_BASE = "localhost/debian:bookworm"
+BASE = "localhost/debian:bookworm"
 _LIMIT = 4096
 KEPT_STORE = "CHISTREAM_CONTAINER_STORE"
 """Variable that names a folder to keep the store in, for somebody at work on the images."""
@@ -74,11 +74,11 @@ class Engine:
     def use_base(self, archive: Path) -> None:
         """Import the base, and find a runtime that starts a container of it on this machine."""
         _write_engine(self._folder, "crun")
-        self.podman("import", archive, _BASE)
+        self.podman("import", archive, BASE)
         refusals = []
         for runtime in ("crun", "runc"):
             _write_engine(self._folder, runtime)
-            tried = self.run("podman", "run", "--rm", "--network=host", _BASE, "true", check=False)
+            tried = self.run("podman", "run", "--rm", "--network=host", BASE, "true", check=False)
             if tried.returncode == 0:
                 return
             refusals.append(tried.stderr.strip())
@@ -93,7 +93,7 @@ class Engine:
         arguments: Mapping[str, str] | None = None,
     ) -> str:
         """Build an image of this repository; layers that are there already are used again."""
-        given = {"BASE": _BASE, **(arguments or {})}
+        given = {"BASE": BASE, **(arguments or {})}
         self.run(
             *("buildah", "bud", "--format=docker", "--isolation=chroot", "--network=host"),
             *("--layers", "--pull-never", "--file", file, "--tag", tag),

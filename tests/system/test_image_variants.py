@@ -1,14 +1,17 @@
 """The images for OpenRecon, FIRE and Gadgetron, as far as they can be tried without those."""
 
+import base64
 import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 from tests.system.conftest import Build
-from tests.system.container_engine import REPOSITORY, Engine
+from tests.system.container_engine import BASE, REPOSITORY, Engine
 from tests.system.test_service_container import wait_for
 
 pytestmark = pytest.mark.slow
@@ -42,6 +45,36 @@ def test_the_image_for_openrecon_is_started_as_the_scanner_does(
         wait_for(engine.podman("port", "openrecon", "9002/tcp"))
     finally:
         engine.podman("rm", "--force", "--time=0", "openrecon")
+
+
+def test_the_package_for_openrecon_is_named_and_labelled_as_the_scanner_wants(
+    engine: Engine, tmp_path: Path
+) -> None:
+    words = {"general": {"name": {"en": "Chi Stream"}, "vendor": "QSM-Lab", "version": "1.2.3"}}
+    label, manual = tmp_path / "label.json", tmp_path / "manual.pdf"
+    label.write_text(json.dumps(words))
+    manual.write_bytes(b"%PDF-1.4 manual")
+    # The base instead of the real image: what is tried is the packing, and that takes its time.
+    options = ("--image", BASE, "--tool", "podman")
+    engine.run("docker/openrecon_package.py", label, manual, tmp_path / "out", *options)
+
+    name = "OpenRecon_QSMLab_ChiStream_V1.2.3"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{name}.zip"]
+    with ZipFile(tmp_path / "out" / f"{name}.zip") as packed:
+        assert sorted(packed.namelist()) == [f"{name}.pdf", f"{name}.tar"]
+        assert {entry.compress_type for entry in packed.infolist()} == {ZIP_DEFLATED}
+        assert packed.read(f"{name}.pdf") == manual.read_bytes()
+        with packed.open(f"{name}.tar") as file, tarfile.open(fileobj=file, mode="r|") as archive:
+            small = {
+                entry.name: stream.read()
+                for entry in archive
+                if entry.size < 100_000 and (stream := archive.extractfile(entry)) is not None
+            }
+    (listed,) = json.loads(small["manifest.json"])
+    assert listed["RepoTags"] == ["localhost/openrecon_qsmlab_chistream:v1.2.3"]
+    labels = json.loads(small[listed["Config"]])["config"]["Labels"]
+    key = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
+    assert json.loads(base64.b64decode(labels[key])) == words
 
 
 def test_the_start_script_for_fire_works_in_an_empty_environment(
