@@ -16,6 +16,7 @@ from chistream.biomarkers.results import ChiStreamResults
 from chistream.config import Settings
 from chistream.corrections import Correction, gradient_nonlinearity
 from chistream.echoes.combination import plan_combination
+from chistream.echoes.early_weights import EarlyWeights
 from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
 from chistream.errors import ReconstructionError, SettingsError
 from chistream.physics.geometry import Geometry
@@ -87,6 +88,7 @@ class Job:
         self.seconds: dict[str, float] = {}
         self._head: Head | None = None
         self._acquired: AcquiredScan | None = None
+        self._early = EarlyWeights()
         self._echo_warnings: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
         self.noise: RealArray | None = None
@@ -175,9 +177,7 @@ class Job:
         reporter = Reporter(lambda: gating_figures(acquisition.progress()))
         for message in messages:
             if isinstance(message, Acquisitions):
-                self._note_head(message)
-                for readout in readouts_of(message):
-                    acquisition.feed(readout)
+                self._feed(acquisition, message)
             elif not isinstance(message, Waveform):
                 yield message
             elif (belt := respiration_of(message)) is not None:
@@ -201,11 +201,12 @@ class Job:
             acquired.calibration,
             self.echo_times,
             acquired.reversed_echoes,
+            acquired.middle,
         )
         sizes = self.geometry.shape, self.plan.kept_size
         with self.timed("echoes"):
             echoes, warnings, self.noise = reconstruct_echoes(
-                acquired.hybrid, sampling, *sizes, echo_options(self.settings)
+                acquired.hybrid, sampling, *sizes, echo_options(self.settings), self._early
             )
             correction = Correction(
                 echoes, self.echo_times, acquired.reversed_echoes, self.bandwidth
@@ -244,6 +245,18 @@ class Job:
         yield
         announce_stage("series")
         self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+    def _feed(self, acquisition: Acquisition, run: Acquisitions) -> None:
+        self._note_head(run)
+        for readout in readouts_of(run):
+            acquisition.feed(readout)
+        middle = acquisition.settled_middle()
+        if middle is not None:
+            self._early.consider(*middle)
+
+    def _note_series(self, message: Message) -> None:
+        if isinstance(message, Image):
+            self._series_passed_on.add(int(message.head["image_series_index"]))
 
     def _note_head(self, run: Acquisitions) -> None:
         if self._head is None:

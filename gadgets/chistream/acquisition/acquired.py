@@ -35,6 +35,10 @@ class AcquiredScan:
         A separate scan of the centre of k-space ``(echoes, virtual coils, z, y, x)``, hybrid and
         whitened like ``hybrid`` and centred at ``n // 2`` too, zero where it has no line; None if
         there is none.
+    middle
+        The fully sampled middle of an undersampled k-space, as it was before lines were corrected
+        for motion and drift of the frequency, cut out of ``hybrid``: what `settled_middle` told
+        while the scan went on. None if there is none.
     noise
         What is known about the noise.
     n_coils
@@ -80,3 +84,4 @@ class AcquiredScan:
         if self.frequency_drift is None:
             return ()
         return (f"Drift of the centre frequency removed: {self.frequency_drift:.1f} Hz",)
+    middle: ComplexArray | None = None

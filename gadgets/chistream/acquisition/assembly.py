@@ -13,6 +13,7 @@ from chistream.acquisition.centre import (
 )
 from chistream.acquisition.clock import Clock
 from chistream.acquisition.completeness import find_missing
+from chistream.acquisition.foresight import Foresight, Middle
 from chistream.acquisition.frequency_drift import estimate_drift, is_told_apart, remove_drift
 from chistream.acquisition.gating import GatingReport
 from chistream.acquisition.kspace import KSpace
@@ -27,6 +28,7 @@ from chistream.acquisition.spikes import SpikeFilter
 from chistream.acquisition.tracking import HeartMotion, SlabAxes, estimate_motion, shift_back
 from chistream.arrays import ComplexArray, Mask, RealArray, Vector
 from chistream.errors import ReconstructionError
+from chistream.physics.middle import complete_middle
 
 __all__ = ["AcquiredScan", "Acquisition", "AcquisitionOptions", "EncodingPlan"]
 
@@ -68,6 +70,7 @@ class Acquisition:
         self._superior: Vector | None = None
         self._centre = CentreFinder()
         self._calibration = CalibrationScan(plan)
+        self._foresight = Foresight(plan)
         self._seen = Observations(plan)
         self._spikes = SpikeFilter(plan.kept_size[2] / plan.encoded_size[2])
         self._n_spikes = 0
@@ -139,6 +142,31 @@ class Acquisition:
         """
         return self._sorter.progress()
 
+    def settled_middle(self) -> Middle | None:
+        """Return the middle of an undersampled k-space once, as soon as it seems to be final.
+
+        Returns
+        -------
+        Middle | None
+            What weights of parallel imaging can be learnt from while the scan goes on; None if
+            there is nothing new. If it changes after all, it is returned once more.
+        """
+        kspace = self._sorter.kspace
+        if kspace is None or self._plan.acceleration == (1, 1) or not self._receiver.is_fixed:
+            return None
+        if not self._foresight.is_due(self._seen.kinds.total()):
+            return None
+        scales = self._receiver.noise.scales(
+            self._seen.dwell_times(), self._plan.noise_bandwidth_ratio
+        )
+        centre = self._centre.stated(self._plan, self._options.centre_source)
+        return self._foresight.look(
+            kspace,
+            centre,
+            1 / np.sqrt(scales),
+            lambda: self._calibration_block(centre, scales),
+        )
+
     def finish(self) -> AcquiredScan:
         """Judge and sort what is still held, and whiten.
 
@@ -174,6 +202,7 @@ class Acquisition:
         for volume in hybrid:
             shift_to_centre(volume, centre)
         is_sampled = shift_lines_to_centre(is_sampled, centre)
+        middle = self._middle(hybrid, is_sampled)
         gating = self._track(hybrid, gating, centre)
         drift, drift_warnings = self._remove_drift(hybrid, is_sampled, centre)
         return AcquiredScan(
@@ -189,6 +218,7 @@ class Acquisition:
             repetition_phases=phases[:, :n_echoes],
             gating=gating,
             frequency_drift=drift,
+            middle=middle,
             missing_lines=missing.lines,
             missing_fraction=missing.fraction,
             n_readouts=dict(seen.kinds),
@@ -270,6 +300,11 @@ class Acquisition:
             return None, ()
         remove_drift(hybrid, TE, drift)
         return drift.span, ()
+
+    def _middle(self, hybrid: ComplexArray, is_sampled: Mask) -> ComplexArray | None:
+        """Keep the middle of an undersampled k-space as it is now."""
+        bounds = None if self._plan.acceleration == (1, 1) else complete_middle(is_sampled)
+        return None if bounds is None else hybrid[:, :, bounds[0], bounds[1]].copy()
 
     def _flush(self) -> None:
         lines = self._batch.take()

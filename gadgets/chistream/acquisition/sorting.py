@@ -93,6 +93,11 @@ class Sorter:
         self.n_without_navigator = 0
 
     @property
+    def kspace(self) -> KSpace | None:
+        """K-space as it is now; None before the first line is in."""
+        return self._kspace
+
+    @property
     def n_unusable_navigators(self) -> int:
         """Navigator readouts that were not finite, empty, of another shape, or too noisy."""
         return self._navigators.n_unusable

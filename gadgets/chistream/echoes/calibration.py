@@ -4,9 +4,7 @@ import numpy as np
 
 from chistream.arrays import ComplexArray, Mask
 from chistream.echoes.coil_images import resize
-
-MIN_LINES = 4
-"""Along an axis that has as many: fewer tell nothing about how coils vary."""
+from chistream.physics.middle import complete_middle
 
 
 def calibration_block(hybrid: ComplexArray, sampled: Mask) -> ComplexArray | None:
@@ -25,17 +23,8 @@ def calibration_block(hybrid: ComplexArray, sampled: Mask) -> ComplexArray | Non
         A view ``(echoes, coils, kz, ky, x)``, again centred at ``n // 2``. None if there is no
         block of at least 4 lines along each axis (of all lines, where there are fewer).
     """
-    complete: Mask = np.all(sampled, axis=0)
-    best: tuple[int, int] = (0, 0)
-    n_z, n_y = complete.shape
-    for size_z in range(min(MIN_LINES, n_z), n_z + 1):
-        columns: Mask = np.all(complete[_middle(n_z, size_z)], axis=0)
-        size_y = _widest(columns)
-        if size_y >= min(MIN_LINES, n_y) and size_z * size_y > best[0] * best[1]:
-            best = size_z, size_y
-    if best == (0, 0):
-        return None
-    return hybrid[:, :, _middle(n_z, best[0]), _middle(n_y, best[1])]
+    middle = complete_middle(sampled)
+    return None if middle is None else hybrid[:, :, middle[0], middle[1]]
 
 
 def low_resolution(block: ComplexArray, size: tuple[int, int]) -> ComplexArray:
@@ -56,17 +45,6 @@ def low_resolution(block: ComplexArray, size: tuple[int, int]) -> ComplexArray:
     n_z, n_y, n_x = block.shape[2:]
     taper = np.outer(_cosine(n_z, size[0]), _cosine(n_y, size[1])).astype(np.float32)
     return resize(block * taper[:, :, None], (*size, n_x))
-
-
-def _middle(n: int, size: int) -> slice:
-    first = n // 2 - size // 2
-    return slice(first, first + size)
-
-
-def _widest(complete: Mask) -> int:
-    """Find the largest size whose middle is complete."""
-    n = len(complete)
-    return max((size for size in range(1, n + 1) if complete[_middle(n, size)].all()), default=0)
 
 
 def _cosine(n: int, size: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
