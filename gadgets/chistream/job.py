@@ -1,5 +1,6 @@
 """One scan on its way through the stages: its chain, its settings, its place, its clock."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
+import chistream
 from chistream.acquisition.assembly import AcquiredScan, Acquisition
 from chistream.acquisition.gating import GatingReport, gating_figures
 from chistream.acquisition.plan import EncodingPlan
@@ -32,12 +34,15 @@ from chistream.scan import (
     settings_warnings,
 )
 from chistream.series.images import encode_images
-from chistream.series.volumes import Volume
+from chistream.series.volumes import SERIES, Volume
 from chistream.stream.header import ScanHeader
-from chistream.stream.messages import Acquisitions, Head, Message, Waveform
+from chistream.stream.messages import Acquisitions, Head, Image, Message, Waveform
 from chistream.stream.texts import warning_text
 
 Messages: TypeAlias = Iterator[Message]
+
+_SERIES_STEP = 180
+"""Where the indices of the table are taken, images derived from others begin here by custom."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class Job:
         self.settings = settings
         self.seconds: dict[str, float] = {}
         self._head: Head | None = None
+        self._series_passed_on: set[int] = set()
         self._acquired: AcquiredScan | None = None
         self._early = EarlyWeights()
         self._echo_warnings: tuple[str, ...] = ()
@@ -122,6 +128,25 @@ class Job:
         if not dwell > 0 or fov is None:
             return None
         return self.geometry.voxel_size[2] / (dwell * fov[2])
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells this reconstruction from every other, but not from its own repetition."""
+        settings = self.settings.model_dump_json()
+        parts = (self.header.xml, settings, self.chain.name, chistream.__version__)
+        digest = hashlib.sha256(self.head.tobytes())
+        for part in parts:
+            digest.update(part.encode(errors="replace"))
+        return digest.hexdigest()
+
+    @property
+    def _series_offset(self) -> int:
+        """Keep clear of the series that were passed on: theirs are on the console already."""
+        own = {series.index for series in SERIES.values()}
+        offset = 0
+        while own & {index - offset for index in self._series_passed_on}:
+            offset += _SERIES_STEP
+        return offset
 
     @property
     def head(self) -> Head:
@@ -179,6 +204,7 @@ class Job:
             if isinstance(message, Acquisitions):
                 self._feed(acquisition, message)
             elif not isinstance(message, Waveform):
+                self._note_series(message)
                 yield message
             elif (belt := respiration_of(message)) is not None:
                 acquisition.feed_respiration(*belt)
@@ -235,7 +261,15 @@ class Job:
         """Make the images of volumes, in the profile of the settings."""
         text = None if results is None else results.to_json()
         for volume in volumes:
-            yield from encode_images(volume, self.settings.profile, self.head, results=text)
+            yield from encode_images(
+                volume,
+                self.settings.profile,
+                self.head,
+                results=text,
+                identity=self.identity,
+                on_source_grid=self.settings.voxel_size is None,
+                series_offset=self._series_offset,
+            )
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -253,6 +287,10 @@ class Job:
         middle = acquisition.settled_middle()
         if middle is not None:
             self._early.consider(*middle)
+
+    def _note_series(self, message: Message) -> None:
+        if isinstance(message, Image):
+            self._series_passed_on.add(int(message.head["image_series_index"]))
 
     def _note_series(self, message: Message) -> None:
         if isinstance(message, Image):

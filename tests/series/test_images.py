@@ -133,7 +133,11 @@ def test_the_attributes_are_those_a_console_reads(oblique: Geometry) -> None:
     meta = Meta.deserialize(encode_images(volume, "scanner")[0].attributes)
     assert meta["DataRole"] == ["Image", "Quantitative"]
     assert meta["SeriesDescription"] == "ChiStream QSM [ppb]"
-    assert meta["ImageType"] == "QSM"
+    assert meta["ImageType"] == r"DERIVED\PRIMARY\M\QSM"
+    assert meta["ImageTypeValue4"] == "QSM"
+    assert meta["ComplexImageComponent"] == "MAGNITUDE"
+    assert meta["SequenceDescription"] == meta["ProtocolName"] == meta["SeriesDescription"]
+    assert "SequenceDescriptionAdditional" not in meta
     assert meta["Units"] == "ppb"
     assert (meta["RescaleSlope"], meta["RescaleIntercept"]) == ("1.0", "-2048.0")
     assert (meta["WindowCenter"], meta["WindowWidth"]) == ("100", "800")
@@ -281,7 +285,7 @@ def test_the_ismrmrd_package_reads_the_bytes(
         np.testing.assert_array_equal(image.data, sent.pixels)
         assert image.data.dtype == sent.pixels.dtype
         assert image.getHead().image_series_index == SERIES[token].index
-        assert Meta.deserialize(image.attribute_string)["ImageType"] == token
+        assert Meta.deserialize(image.attribute_string)["ImageType"].rpartition("\\")[2] == token
 
 
 def moved(image: Image, **fields: Any) -> Image:  # noqa: ANN401

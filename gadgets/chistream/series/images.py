@@ -16,6 +16,7 @@ from chistream.arrays import Mask, Vector
 from chistream.physics.geometry import Geometry
 from chistream.series.attributes import AttributeValue, read_attributes, write_attributes
 from chistream.series.scaling import SCANNER_BITS, StoredVolume, quantise
+from chistream.series.scanner import scanner_attributes
 from chistream.series.volumes import SERIES, Kind, Series, Volume
 from chistream.stream.messages import IMAGE_HEAD, DataType, Head, Image, ImageType, new_head
 
@@ -37,6 +38,9 @@ def encode_images(
     reference_head: Head | None = None,
     *,
     results: str | None = None,
+    identity: str = "",
+    on_source_grid: bool = True,
+    series_offset: int = 0,
 ) -> list[Image]:
     """Make the MRD images of a volume.
 
@@ -51,6 +55,14 @@ def encode_images(
         position and measurement id go into the images. None leaves them zero.
     results
         JSON of the numbers; only the first QSM image and the report carry it.
+    identity
+        What tells this reconstruction from every other: the identifiers that a scanner gets are
+        made of it.
+    on_source_grid
+        Whether the pixels lie where the scan planned them; if not, a scanner must not lay its own
+        geometry over them.
+    series_offset
+        Added to the series index, where the indices of the table are taken.
 
     Returns
     -------
@@ -68,12 +80,17 @@ def encode_images(
     stored = StoredVolume(np.empty(0, np.uint16), padded=True) if as_float else quantise(volume)
     pixels = _float_pixels(volume) if as_float else _slice_pixels(volume, stored)
     attributes = _attributes(volume, stored, whole=as_float)
-    plain = write_attributes(attributes)
-    first = plain
+    if not on_source_grid:
+        attributes["Keep_image_geometry"] = 0
+    n_images = len(pixels)
+    own: list[dict[str, AttributeValue]] = [{} for _ in pixels]
+    if profile == "scanner":
+        del attributes["SequenceDescriptionAdditional"]  # it would be added to the name it repeats
+        own = [scanner_attributes(volume, index, n_images, identity) for index in range(n_images)]
     if results is not None and volume.token in ("QSM", "REPORT"):
-        first = write_attributes({**attributes, RESULTS: results})
-    heads = _heads(volume, reference_head, pixels)
-    texts = [first] + [plain] * (len(pixels) - 1)
+        own[0][RESULTS] = results
+    heads = _heads(volume, reference_head, pixels, series_offset)
+    texts = [write_attributes(attributes | of_image) for of_image in own]
     return [_image(*parts) for parts in zip(heads, texts, pixels, strict=True)]
 
 
@@ -230,7 +247,10 @@ def _direction(vector: Vector) -> list[str]:
 
 
 def _heads(
-    volume: Volume, reference_head: Head | None, pixels: Sequence[npt.NDArray[Any]]
+    volume: Volume,
+    reference_head: Head | None,
+    pixels: Sequence[npt.NDArray[Any]],
+    series_offset: int,
 ) -> list[Head]:
     geometry = volume.geometry
     nz, ny, nx = geometry.shape
@@ -244,7 +264,7 @@ def _heads(
         slice_dir=geometry.slice_dir,
         contrast=volume.echo,
         image_type=_image_type(volume.series),
-        image_series_index=volume.series.index,
+        image_series_index=volume.series.index + series_offset,
         **_scan_fields(reference_head),
     )
     depth = pixels[0].shape[1]
@@ -287,7 +307,8 @@ def _image(head: Head, attributes: str, pixels: npt.NDArray[Any]) -> Image:
 
 
 def _token(attributes: str) -> str:
-    for token in read_attributes(attributes).get("ImageType", []):
+    for value in read_attributes(attributes).get("ImageType", []):
+        token = value.rpartition("\\")[2]
         if token in SERIES:
             return token
     raise ValueError("the image has no ImageType of a ChiStream series")
