@@ -276,6 +276,7 @@ def _epitaph(session: str, state: str, seconds: float, one: _Session) -> dict[st
     return {
         "session": session,
         "state": state,
+        "cause": one.cause,
         "seconds": round(seconds, 1),
         "chain": one.chain,
         "n_readouts": one.n_readouts,
