@@ -6,6 +6,7 @@ import numpy as np
 
 from chistream.arrays import ComplexArray, IntArray, Mask, RealArray
 from chistream.echoes.grappa import GrappaWeights
+from chistream.echoes.grappa_ends import Served, served_lines, shifted
 
 _NEGLIGIBLE = 1e-4
 """Of the largest eigenvalue: modes with less change nothing."""
@@ -64,14 +65,15 @@ def grappa_noise(
     """
     _check(csm, learnt.lattice, sampled, region)
     n_coils, nz, ny, nx = csm.shape
-    modes = _modes(_services(learnt, sampled, region))
+    served = [one for one in served_lines(learnt, sampled) if (one.lines & region & ~sampled).any()]
+    modes = _modes(_services(served, sampled & learnt.lattice, region & ~sampled))
     n_beside = np.count_nonzero(sampled & ~learnt.lattice)
-    offsets = [np.zeros((1, 2), int)] + [kernel.sources for kernel in learnt.kernels]
+    offsets = [np.zeros((1, 2), int)] + [one.kernel.sources for one in served]
     waves = _waves(np.concatenate(offsets), (nz, ny)).reshape(-1, nz * ny).T
     variance = np.empty((nz, ny, nx), np.float32)
     for x in range(nx):
         weights = [np.eye(n_coils, dtype=np.complex64)[:, None]]
-        weights += [kernel.weights[x] for kernel in learnt.kernels]
+        weights += [one.kernel.weights[x] for one in served]
         over_sources = np.concatenate(weights, axis=1)
         maps = csm[..., x].reshape(n_coils, -1)
         parts = (maps.conj().T @ over_sources.reshape(n_coils, -1)).reshape(
@@ -195,20 +197,12 @@ def replicated_noise(
     return np.sqrt(power / n_replicas)
 
 
-def _services(learnt: GrappaWeights, sampled: Mask, region: Mask) -> RealArray:
+def _services(served: list[Served], serving: Mask, wanted: Mask) -> RealArray:
     """Tell which sampled lines of the lattice serve as which source ``(1 + sources, lines)``."""
-    nz, ny = sampled.shape
-    serving = sampled & learnt.lattice
-    wanted = region & ~sampled
     rows = [np.ones(np.count_nonzero(serving))]
-    for kernel in learnt.kernels:
-        mine = np.zeros_like(wanted)
-        for z, y in kernel.residues:
-            mine[z :: learnt.tile[0], y :: learnt.tile[1]] = True
-        margin = np.abs(kernel.sources).max(axis=0)
-        around = np.pad(mine & wanted, [(m, m) for m in margin])
-        for z, y in margin - kernel.sources:
-            rows.append(around[z : z + nz, y : y + ny][serving].astype(float))
+    for kernel, lines, _ in served:
+        around = shifted(lines & wanted, -kernel.sources)
+        rows += [target[serving].astype(float) for target in around]
     return np.array(rows)
 
 

@@ -16,6 +16,12 @@ REACH = (3, 4)
 _MAX_SOURCES = 12
 """Lines that serve a missing one, the nearest first."""
 
+_MAX_SOURCES_AT_END = 6
+"""The same for a line at the end of the lattice."""
+
+_STRENGTH_AT_END = 10.0
+"""Regularisation there, relative to that elsewhere."""
+
 _WINDOW = (1 / 64, 1 / 12)
 """Parts of the field of view along x, on either side, that weights are learnt from: if the block
 gives enough equations, and at most."""
@@ -51,6 +57,22 @@ class GrappaKernel(NamedTuple):
     weights: ComplexArray
 
 
+class GrappaEnd(NamedTuple):
+    """Weights of missing lines that have lines of the lattice on one side only.
+
+    Attributes
+    ----------
+    beyond
+        Sources of the kernel that serves the same places elsewhere, on the side that has none here
+        ``(n, 2)``, (z, y).
+    kernel
+        What takes its place; its sources lie on the other side.
+    """
+
+    beyond: IntArray
+    kernel: GrappaKernel
+
+
 @dataclass(frozen=True, eq=False)
 class GrappaWeights:
     """What a calibration block tells about the lines that a lattice leaves out.
@@ -64,11 +86,14 @@ class GrappaWeights:
     kernels
         One for each way in which the lattice lies around a missing line. A line that no place of
         the lattice is near enough to belongs to none.
+    ends
+        For the missing lines beyond the last lines of the lattice.
     """
 
     lattice: Mask
     tile: tuple[int, int]
     kernels: tuple[GrappaKernel, ...]
+    ends: tuple[GrappaEnd, ...]
 
 
 def learn_grappa(block: ComplexArray, lattice: Mask, *, strength: float = 1e-3) -> GrappaWeights:
@@ -140,11 +165,20 @@ def learn_grappa(block: ComplexArray, lattice: Mask, *, strength: float = 1e-3) 
     if strength <= 0:
         raise ValueError(f"strength must be positive, got {strength}")
     tile = _period(lattice), _period(lattice.T)
+    kinds = list(_kinds(lattice[: tile[0], : tile[1]], block.shape[2:4]))
     kernels = tuple(
-        GrappaKernel(residues, sources, _learn(block, sources, strength))
-        for residues, sources in _kinds(lattice[: tile[0], : tile[1]], block.shape[2:4])
+        GrappaKernel(residues, near[:_MAX_SOURCES], _learn(block, near[:_MAX_SOURCES], strength))
+        for residues, near in kinds
     )
-    return GrappaWeights(lattice, tile, kernels)
+    at_end = strength * _STRENGTH_AT_END
+    ends = tuple(
+        GrappaEnd(beyond, GrappaKernel(residues, sources, _learn(block, sources, at_end)))
+        for residues, near in kinds
+        for axis in (0, 1)
+        if tile[axis] > 1
+        for beyond, sources in _one_sided(near, axis)
+    )
+    return GrappaWeights(lattice, tile, kernels, ends)
 
 
 def _period(lattice: Mask) -> int:
@@ -154,7 +188,7 @@ def _period(lattice: Mask) -> int:
 
 
 def _kinds(tile: Mask, block: tuple[int, ...]) -> Iterator[tuple[IntArray, IntArray]]:
-    """Sort missing places by where the lattice lies around them, as far as a block reaches."""
+    """Sort missing places by where the lattice lies near them, as far as a block reaches."""
     reach_z, reach_y = (min(reach, (n - 1) // 2) for reach, n in zip(REACH, block, strict=True))
     offsets = np.array(
         [(z, y) for z in range(-reach_z, reach_z + 1) for y in range(-reach_y, reach_y + 1)]
@@ -164,10 +198,19 @@ def _kinds(tile: Mask, block: tuple[int, ...]) -> Iterator[tuple[IntArray, IntAr
     for residue in np.argwhere(~tile):
         around = residue + offsets
         is_source = tile[around[:, 0] % tile.shape[0], around[:, 1] % tile.shape[1]]
-        by_sources.setdefault(offsets[is_source][:_MAX_SOURCES].tobytes(), []).append(residue)
+        by_sources.setdefault(offsets[is_source].tobytes(), []).append(residue)
     for key, residues in by_sources.items():
         if key:
             yield np.array(residues), np.frombuffer(key, offsets.dtype).reshape(-1, 2)
+
+
+def _one_sided(near: IntArray, axis: int) -> Iterator[tuple[IntArray, IntArray]]:
+    """For each side on which sources may be missing: those, and others that do without."""
+    for side in (-1, 1):
+        is_beyond = near[:, axis] * side > 0
+        beyond = near[:_MAX_SOURCES][is_beyond[:_MAX_SOURCES]]
+        if beyond.size and not is_beyond.all():
+            yield beyond, near[~is_beyond][:_MAX_SOURCES_AT_END]
 
 
 def _learn(block: ComplexArray, sources: IntArray, strength: float) -> ComplexArray:

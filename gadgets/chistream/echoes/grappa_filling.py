@@ -8,6 +8,7 @@ import numpy as np
 
 from chistream.arrays import ComplexArray, IntArray, Mask
 from chistream.echoes.grappa import REACH, GrappaKernel, GrappaWeights, learn_grappa
+from chistream.echoes.grappa_ends import fill_ends
 from chistream.physics.compiled import compiled
 from chistream.physics.fourier import N_THREADS
 
@@ -102,17 +103,18 @@ def apply_grappa(hybrid: ComplexArray, sampled: Mask, region: Mask, learnt: Grap
     if not wanted.any():
         return
     z, y = (_around(np.any(wanted, axis=0), axis, learnt) for axis in (0, 1))
-    hybrid, wanted = hybrid[:, :, z, y], wanted[:, z, y]
-    tiles = _Tiles(learnt, wanted.shape[1:])
+    near, wanted_near = hybrid[:, :, z, y], wanted[:, z, y]
+    tiles = _Tiles(learnt, wanted_near.shape[1:])
 
     def fill(first: int) -> None:
-        part = hybrid[..., first : first + _AT_ONCE]
+        part = near[..., first : first + _AT_ONCE]
         filler = _Filler(tiles, part.shape[1], part.shape[-1])
-        for echo, is_wanted in zip(part, wanted, strict=True):
+        for echo, is_wanted in zip(part, wanted_near, strict=True):
             filler.fill(echo, is_wanted, first)
 
     with ThreadPoolExecutor(N_THREADS) as pool:
         list(pool.map(fill, range(0, hybrid.shape[-1], _AT_ONCE)))
+    fill_ends(hybrid, np.any(sampled, axis=0), wanted, learnt)
 
 
 class _Target(NamedTuple):
@@ -251,7 +253,7 @@ def _check(hybrid: ComplexArray, sampled: Mask, region: Mask, learnt: GrappaWeig
             f"sampled {sampled.shape}, region {region.shape} and lattice {learnt.lattice.shape} "
             f"do not fit hybrid {hybrid.shape}"
         )
-    for kernel in learnt.kernels:
+    for kernel in (*learnt.kernels, *(end.kernel for end in learnt.ends)):
         if kernel.weights.shape[:2] != (n_x, n_coils):
             raise ValueError(
                 f"the block that weights were learnt from has (x, coils) "
