@@ -49,6 +49,7 @@ def test_the_version_is_the_package_s() -> None:
         ("replay",),
         ("reconstruct",),
         ("stream",),
+        ("openrecon",),
         ("compare",),
         ("gadgetron",),
         ("gadgetron", "install"),

@@ -34,10 +34,11 @@ class Request:
         """
         later, unknown = parse_settings_text(text)
         given = {name: getattr(later, name) for name in later.model_fields_set}
-        # FIRE and OpenRecon repeat the name of the configuration among the parameters.
         surprising = tuple(name for name in unknown if name.lower() not in _CHAIN_KEYS)
         settings = self.settings.model_copy(update=given)
-        return Request(self.chain, settings, self.unknown + surprising)
+        # OpenRecon's configuration is always called the same: the chain is among the parameters.
+        chain = _chain_in(text) or self.chain
+        return Request(chain, settings, self.unknown + surprising)
 
 
 def read_request(config: ConfigFile | ConfigText) -> Request:
@@ -76,6 +77,16 @@ def read_request(config: ConfigFile | ConfigText) -> Request:
     if text.startswith("{"):
         return _request_of_json(text)
     return Request(text, Settings())
+
+
+def _chain_in(text: str) -> str:
+    """Return the chain that JSON settings name; FIRE may just repeat the configuration's name."""
+    if not text.strip():
+        return ""
+    content = json.loads(text)
+    values = content.get("parameters", content)
+    named = (str(values[key]).strip() for key in _CHAIN_KEYS if key in values)
+    return next((name for name in named if name != "openrecon"), "")
 
 
 def _request_of_json(text: str) -> Request:
