@@ -252,3 +252,34 @@ def test_a_drift_of_the_frequency_is_taken_out_and_told(tmp_path: Path) -> None:
     assert found[0] is not None
     assert 1 < found[0] < 40
     assert found[1] is None
+
+
+@pytest.mark.slow
+def test_bins_of_position_become_part_of_the_echoes(tmp_path: Path) -> None:
+    overrides = {
+        "phantom": "chest",
+        "matrix": "[8, 24, 28]",
+        "fov": "[120, 270, 300]",
+        "TE": "[0.002, 0.005]",
+        "gating": "none",
+        "passes": "3",
+        "navigators": "both",
+        "breathing_amplitude": "12",
+        "heart_states": "0",
+        "motion_states": "4",
+    }
+    raw = tmp_path / "bins.h5"
+    simulate(raw, "tiny", overrides=overrides)
+    header, *messages = read_messages(raw)
+    assert isinstance(header, Header)
+    echoes = []
+    for bins in ("0", "3"):
+        settings, _ = parse_settings({"gating": "soft", "motion_bins": bins})
+        job = Job(CHAINS["qsm"], read_header(header.xml), settings)
+        list(job.receive(iter(messages)))
+        assert len(job.acquired.bins) == max(int(bins) - 1, 0)
+        echoes.append(job.combine())
+    window, combined = echoes
+    assert combined.shape == window.shape
+    change = np.linalg.norm(combined - window) / np.linalg.norm(window)
+    assert 0.005 < change < 0.3

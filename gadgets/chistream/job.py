@@ -17,9 +17,10 @@ from chistream.arrays import ComplexArray, Mask, RealArray
 from chistream.biomarkers.results import ChiStreamResults
 from chistream.config import Settings
 from chistream.corrections import Correction, gradient_nonlinearity
+from chistream.echoes.binned import BinnedLines, reconstruct_with_bins
 from chistream.echoes.combination import plan_combination
 from chistream.echoes.early_weights import EarlyWeights
-from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
+from chistream.echoes.reconstruction import Sampling
 from chistream.errors import ReconstructionError, SettingsError
 from chistream.physics.geometry import Geometry
 from chistream.physics.nonlinearity import GradientNonlinearity
@@ -231,8 +232,13 @@ class Job:
         )
         sizes = self.geometry.shape, self.plan.kept_size
         with self.timed("echoes"):
-            echoes, warnings, self.noise = reconstruct_echoes(
-                acquired.hybrid, sampling, *sizes, echo_options(self.settings), self._early
+            echoes, warnings, self.noise = reconstruct_with_bins(
+                acquired.hybrid,
+                sampling,
+                *sizes,
+                echo_options(self.settings),
+                self._early,
+                self._binned_lines,
             )
             correction = Correction(
                 echoes, self.echo_times, acquired.reversed_echoes, self.bandwidth
@@ -241,6 +247,13 @@ class Job:
         self._echo_warnings = (*warnings, *correction.warnings)
         self.notes = (*acquired.notes, *correction.notes)
         return correction.echoes
+
+    @property
+    def _binned_lines(self) -> BinnedLines:
+        """What heartbeats outside the window measured, if motion bins were asked for."""
+        voxel_size = self.plan.voxel_size or self.geometry.voxel_size
+        acquired, registration = self.acquired, self.settings.motion_registration
+        return BinnedLines(acquired.bins, acquired.line_weights, voxel_size, registration)
 
     @property
     def inversion(self) -> str:
@@ -287,10 +300,6 @@ class Job:
         middle = acquisition.settled_middle()
         if middle is not None:
             self._early.consider(*middle)
-
-    def _note_series(self, message: Message) -> None:
-        if isinstance(message, Image):
-            self._series_passed_on.add(int(message.head["image_series_index"]))
 
     def _note_series(self, message: Message) -> None:
         if isinstance(message, Image):

@@ -93,6 +93,7 @@ def acquisition_options(settings: Settings, *, gated: bool) -> AcquisitionOption
             tracking=settings.tracking,
             tracking_factor=settings.tracking_factor,
             prospective_tracking=settings.prospective_tracking,
+            motion_bins=settings.motion_bins,
         ),
     )
 

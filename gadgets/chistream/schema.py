@@ -66,11 +66,12 @@ def _upper(value: object) -> object:
 
 
 def _integer(value: object) -> object:
-    """Take ``"-1"`` for -1; a Literal does not convert by itself."""
-    return int(value) if isinstance(value, str) and re.fullmatch(r"\s*[+-]?1\s*", value) else value
+    """Take ``"-1"`` for -1, ``"3"`` for 3; a Literal does not convert by itself."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d\s*", value) else value
 
 
 Sign: TypeAlias = Annotated[Literal[1, -1], BeforeValidator(_integer)]
+MotionBins: TypeAlias = Annotated[Literal[0, 3, 4], BeforeValidator(_integer)]
 OptionalFloat: TypeAlias = Annotated[float | None, BeforeValidator(_none_if_empty)]
 OptionalRoi: TypeAlias = Annotated[
     Roi | None, BeforeValidator(_split_or_none), AfterValidator(_sphere)
@@ -153,6 +154,16 @@ class AcquisitionSettings(BaseModel):
     )
     prospective_tracking: float = Field(
         0.0, ge=-2, le=2, description="Part of it by which the sequence already moved the slab."
+    )
+    motion_bins: MotionBins = Field(
+        0,
+        description="Bins of diaphragm position, with the window's, that are reconstructed, "
+        "registered, aligned in field and only then combined; 0: the window alone.",
+    )
+    motion_registration: Literal["none", "rigid", "smooth"] = Field(
+        "smooth",
+        description="How bins are registered beside the shift of their lines: not at all, by one "
+        "displacement of the heart, or by a smooth one.",
     )
     max_missing: float = Field(
         0.1, ge=0, le=1, description="Largest part of k-space that may be missing."

@@ -119,3 +119,18 @@ def test_a_full_reserve_keeps_the_nearest_in_any_order(seed: int) -> None:
     np.testing.assert_allclose(sorted(positions), 0.5 * np.arange(7) + 0.1)
     found.decide(1.9, 2.7)
     np.testing.assert_allclose(found.mean()[0, :, 1, 2], 4.5)
+
+
+def test_the_reserve_is_combined_with_all_that_is_held() -> None:
+    found = kspace()
+    found.offer(LINE, values(1), offer(0.0))
+    found.offer(LINE, values(3), offer(-8.2, 1.0))
+    found.offer(LINE, values(5), offer(-8.4, 2.0))
+    found.offer(OTHER, values(7), offer(0.0))
+    found.recombine(lambda lines: lines.sum(axis=1, keepdims=True) * np.complex64(10))
+    found.offer(LINE, np.full((1, 3), 1.0, np.complex64), offer(-8.3, 3.0))
+    found.decide(-9.0, -8.0)
+    mean = found.mean()
+    assert mean.shape == (1, 1, 2, 3, 3)
+    np.testing.assert_allclose(mean[0, :, 1, 2], (60 + 100 + 1) / 3, rtol=1e-6)
+    np.testing.assert_allclose(mean[0, :, 0, 1], 140.0)

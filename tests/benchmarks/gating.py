@@ -22,6 +22,7 @@ from chistream.acquisition.navigator import learn_template, measure
 from chistream.acquisition.noise import whitening_matrix
 from chistream.acquisition.readouts import kind_of
 from chistream.arrays import ComplexArray, Mask, RealArray, Size
+from chistream.echoes.motion_bins import Bin, Registration, combine_bins
 from chistream.physics.fourier import to_image
 from chistream.scan import encoding_plan, geometry_of, readouts_of, respiration_of
 from chistream.stream.header import read_header
@@ -35,6 +36,7 @@ FACTOR = 0.45
 AMPLITUDE = 12.0
 SIZE: Size = (20, 48, 56)
 SCHEMES = ("none", "window", "drift", "two_bin", "smallest", "soft")
+BINS = (3, 4)
 _REPEATED = {"gating": "none", "passes": 3}
 """A scanner that rejects nothing: three passes at 40 % are 1.2 of each line."""
 
@@ -52,6 +54,7 @@ _NAVIGATED = ("window", "following", "PAWS", "no gate")
 _HEART = {"LV", "RV", "LA", "RA", "myocardium"}
 _COLUMN, _BANDWIDTH, _LEARNT = 256.0, 0.625, 80
 _GROSS = 5.0
+_TE = (2e-3,)
 
 
 class Simulated(NamedTuple):
@@ -70,7 +73,7 @@ def simulate(matrix: Size, **changes: object) -> Simulated:
         "matrix": matrix,
         "fov": (120.0, 270.0, 300.0),
         "rotation": (15.0, -10.0, 5.0),
-        "TE": (2e-3,),
+        "TE": _TE,
         "n_coils": 4,
         "snr": 30.0,
         "rr_interval": 1.0,
@@ -115,14 +118,33 @@ def acquire(simulated: Simulated, **options: object) -> AcquiredScan:
     return acquisition.finish()
 
 
-def echo_of(simulated: Simulated, scan: AcquiredScan) -> ComplexArray:
+def echo_of(
+    simulated: Simulated, scan: AcquiredScan, registration: Registration = "smooth"
+) -> ComplexArray:
     """Combine the coils ``(z, y, x)`` by their true sensitivities, whitened as the lines were."""
     csm = simulated.csm
     if scan.noise.rank:
         csm = np.tensordot(whitening_matrix(scan.noise.covariance)[0], csm, 1)
-    coils = to_image(scan.hybrid[0], (-3, -2))
-    combined: ComplexArray = (coils * csm.conj()).sum(axis=0) / (np.abs(csm) ** 2).sum(axis=0)
-    return combined
+    strength = np.sqrt((np.abs(csm) ** 2).sum(axis=0))
+
+    def combined(lines: ComplexArray) -> ComplexArray:
+        coils = to_image(lines, (-3, -2))
+        return np.asarray((coils * csm.conj()).sum(axis=0) / strength, np.complex64)[None]
+
+    echo, bins = combined(scan.hybrid[0]), []
+    for one in scan.bins:
+        measured = one.counts[0] > 0
+        lines = np.where(measured[:, :, None], one.hybrid[0], scan.hybrid[0])
+        bins.append(Bin(combined(lines), one.counts[0]))
+    if bins:
+        first = simulated.messages[0]
+        assert isinstance(first, Header)
+        spacing = encoding_plan(read_header(first.xml)).voxel_size
+        assert spacing is not None
+        weights = scan.line_weights[0]
+        echo = combine_bins(echo, weights, bins, _TE, spacing, 1.0, registration)
+    relative: ComplexArray = echo[0] / strength
+    return relative
 
 
 class Chest:
@@ -149,16 +171,20 @@ class Chest:
         settings = {"seed": self._seed, "breathing_amplitude": AMPLITUDE, **changes}
         return simulate(self._matrix, **settings)
 
-    def error(self, simulated: Simulated, scan: AcquiredScan) -> float:
+    def error(
+        self, simulated: Simulated, scan: AcquiredScan, registration: Registration = "smooth"
+    ) -> float:
         """Return the error in the heart, relative to its signal."""
-        difference = (echo_of(simulated, scan) - self._truth)[self._heart]
+        difference = (echo_of(simulated, scan, registration) - self._truth)[self._heart]
         return float(np.linalg.norm(difference) / np.linalg.norm(self._truth[self._heart]))
 
-    def figures(self, simulated: Simulated, **options: object) -> dict[str, float | None]:
+    def figures(
+        self, simulated: Simulated, registration: Registration = "smooth", **options: object
+    ) -> dict[str, float | None]:
         """Gate a scan, and compare it with perfect gating."""
         scan = acquire(simulated, **options)
         return {
-            "nrmse_ratio": self.error(simulated, scan) / self.perfect,
+            "nrmse_ratio": self.error(simulated, scan, registration) / self.perfect,
             "factor": scan.gating.tracking_factor,
             "efficiency": scan.gating.efficiency,
             "window_mm": scan.gating.window_mm,
@@ -196,6 +222,9 @@ def measure_gating(matrix: Size = SIZE, seeds: Iterable[int] = (1, 2, 3)) -> dic
             for scheme, tracking in _cases(scanner):
                 found = chest.figures(scan, scheme=scheme, tracking=tracking)
                 runs.setdefault(f"{scanner}, {scheme}, {tracking}", []).append(found)
+            for n in BINS if scanner in _NAVIGATED else ():
+                found = chest.figures(scan, scheme="soft", tracking="estimate", motion_bins=n)
+                runs.setdefault(f"{scanner}, soft and {n} bins, estimate", []).append(found)
     cases = {name: _summary(figures) for name, figures in runs.items()}
     schemes = {
         s: float(np.mean([cases[f"{one}, {s}, estimate"]["nrmse_ratio"] for one in _NAVIGATED]))

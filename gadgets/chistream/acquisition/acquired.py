@@ -1,9 +1,12 @@
 """What the stage hands on: k-space, and what became of the readouts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from chistream.acquisition.gating import GatingReport
 from chistream.acquisition.lines import Line
+from chistream.acquisition.motion_bins import MotionBin
 from chistream.acquisition.noise import NoiseReport
 from chistream.acquisition.readouts import ReadoutKind
 from chistream.arrays import ComplexArray, Mask, RealArray
@@ -49,6 +52,11 @@ class AcquiredScan:
     frequency_drift
         How far the centre frequency drifted from line to line, largest less smallest offset that
         was taken out [Hz]; None if it was not looked for, or none was found.
+    bins
+        Lines of rejected heartbeats, by position; none unless motion bins were asked for.
+    line_weights
+        How much of each line ``(echoes, z, y)`` was accepted; 0 for lines that stand in, and where
+        there is none.
     gating
         What gating did.
     missing_lines
@@ -77,6 +85,8 @@ class AcquiredScan:
     n_readouts: dict[ReadoutKind, int]
     warnings: tuple[str, ...]
     frequency_drift: float | None = None
+    bins: tuple[MotionBin, ...] = ()
+    line_weights: RealArray = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -84,4 +94,5 @@ class AcquiredScan:
         if self.frequency_drift is None:
             return ()
         return (f"Drift of the centre frequency removed: {self.frequency_drift:.1f} Hz",)
+
     middle: ComplexArray | None = None

@@ -14,9 +14,9 @@ from chistream.acquisition.centre import (
 from chistream.acquisition.clock import Clock
 from chistream.acquisition.completeness import find_missing
 from chistream.acquisition.foresight import Foresight, Middle
-from chistream.acquisition.frequency_drift import estimate_drift, is_told_apart, remove_drift
 from chistream.acquisition.gating import GatingReport
 from chistream.acquisition.kspace import KSpace
+from chistream.acquisition.line_corrections import LineCorrections
 from chistream.acquisition.lines import Lines, ReadoutBatch
 from chistream.acquisition.observations import Observations
 from chistream.acquisition.plan import AcquisitionOptions, EncodingPlan
@@ -25,7 +25,6 @@ from chistream.acquisition.receiver import Receiver, Whitened
 from chistream.acquisition.repetitions import align_repetitions
 from chistream.acquisition.sorting import Sorter
 from chistream.acquisition.spikes import SpikeFilter
-from chistream.acquisition.tracking import HeartMotion, SlabAxes, estimate_motion, shift_back
 from chistream.arrays import ComplexArray, Mask, RealArray, Vector
 from chistream.errors import ReconstructionError
 from chistream.physics.middle import complete_middle
@@ -33,11 +32,6 @@ from chistream.physics.middle import complete_middle
 __all__ = ["AcquiredScan", "Acquisition", "AcquisitionOptions", "EncodingPlan"]
 
 _LOW_EFFICIENCY = 0.25
-
-_NOT_TOLD_APART = (
-    "A drift of the centre frequency was not looked for: the diaphragm moved one way all the time, "
-    "and the two cannot be told apart."
-)
 
 
 class Acquisition:
@@ -198,13 +192,17 @@ class Acquisition:
         n_echoes = int(np.flatnonzero(kspace.is_sampled.any(axis=(1, 2))).max()) + 1
         is_sampled = kspace.is_sampled[:n_echoes]
         missing = find_missing(is_sampled, self._plan, centre, self._options.max_missing_fraction)
-        hybrid = kspace.mean(1 / np.sqrt(whitened.scales))[:n_echoes]
+        scales, sorter = 1 / np.sqrt(whitened.scales), self._sorter
+        positions, times = sorter.line_positions, sorter.line_times
+        line_weights = shift_lines_to_centre(kspace.accepted_weights[:n_echoes], centre)
+        hybrid = kspace.mean(scales)[:n_echoes]
         for volume in hybrid:
             shift_to_centre(volume, centre)
         is_sampled = shift_lines_to_centre(is_sampled, centre)
         middle = self._middle(hybrid, is_sampled)
-        gating = self._track(hybrid, gating, centre)
-        drift, drift_warnings = self._remove_drift(hybrid, is_sampled, centre)
+        corrections = LineCorrections(self._plan, self._options, self._superior, centre)
+        gating = corrections.track(hybrid, positions, sorter.central, gating)
+        drift, drift_warnings = corrections.remove_drift(hybrid, is_sampled, times, positions)
         return AcquiredScan(
             hybrid=hybrid,
             sampled=is_sampled,
@@ -218,6 +216,10 @@ class Acquisition:
             repetition_phases=phases[:, :n_echoes],
             gating=gating,
             frequency_drift=drift,
+            bins=tuple(
+                corrections.correct_bin(one, scales, n_echoes) for one in sorter.bins.kspaces()
+            ),
+            line_weights=line_weights,
             middle=middle,
             missing_lines=missing.lines,
             missing_fraction=missing.fraction,
@@ -262,45 +264,6 @@ class Acquisition:
             self._sorter.take_respiration(self._clock.since_start(stamp), step, values)
         self._waveforms.clear()
 
-    def _track(
-        self, hybrid: ComplexArray, gating: GatingReport, centre: tuple[int, int]
-    ) -> GatingReport:
-        """Shift lines back by the heart's displacement, if that is asked for and possible."""
-        options, positions = self._options.gating, self._sorter.line_positions
-        fov = self._plan.encoded_fov
-        if options.tracking == "off" or positions is None or fov is None or self._superior is None:
-            return gating
-        z, y, x = (f / n for f, n in zip(fov, self._plan.encoded_size, strict=True))
-        axes = SlabAxes(self._superior, (z, y, x))
-        motion: HeartMotion | None = HeartMotion(
-            options.tracking_factor - options.prospective_tracking
-        )
-        if options.tracking == "estimate":
-            size = self._plan.encoded_size[:2]
-            motion = estimate_motion(replace(self._sorter.central, centre=centre), size, axes)
-        if motion is None:
-            return gating
-        shift_back(hybrid, shift_lines_to_centre(positions[: len(hybrid)], centre), motion, axes)
-        return replace(gating, tracking_factor=motion.factor + options.prospective_tracking)
-
-    def _remove_drift(
-        self, hybrid: ComplexArray, sampled: Mask, centre: tuple[int, int]
-    ) -> tuple[float | None, tuple[str, ...]]:
-        """Take a drift of the centre frequency out of lines, and tell how large it was [Hz]."""
-        TE, times = self._plan.echo_times[: len(hybrid)], self._sorter.line_times
-        if not self._options.removes_drift or len(TE) < len(hybrid) or times is None:
-            return None, ()
-        when = shift_lines_to_centre(times[:1], centre)[0]
-        positions = self._sorter.line_positions
-        where = None if positions is None else shift_lines_to_centre(positions[:1], centre)[0]
-        if where is not None and not is_told_apart(when, where, sampled):
-            return None, (_NOT_TOLD_APART,)
-        drift = estimate_drift(hybrid, sampled, TE, when, where)
-        if drift is None:
-            return None, ()
-        remove_drift(hybrid, TE, drift)
-        return drift.span, ()
-
     def _middle(self, hybrid: ComplexArray, is_sampled: Mask) -> ComplexArray | None:
         """Keep the middle of an undersampled k-space as it is now."""
         bounds = None if self._plan.acceleration == (1, 1) else complete_middle(is_sampled)
@@ -325,6 +288,7 @@ class Acquisition:
         )
         if is_new:
             kspace.recombine(self._receiver.combine)
+            self._sorter.bins.recombine(self._receiver.combine)
         return whitened
 
     def _average_repetitions(self, kspace: KSpace) -> RealArray:

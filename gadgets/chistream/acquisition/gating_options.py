@@ -60,6 +60,10 @@ class GatingOptions:
         Displacement of the heart for that of the diaphragm, if fixed.
     prospective_tracking
         Part of the diaphragm's displacement by which the sequence already moved the slab.
+    motion_bins
+        Bins of position that steady heartbeats are sorted into, with that of the window: 3 or 4; 0
+        leaves out what is outside the window. Schemes that choose their window at the end, and
+        scanners that gate themselves, have one bin only.
 
     Raises
     ------
@@ -79,6 +83,7 @@ class GatingOptions:
     tracking: Tracking = "off"
     tracking_factor: float = 0.6
     prospective_tracking: float = 0.0
+    motion_bins: int = 0
 
     def __post_init__(self) -> None:
         lengths = (self.window, self.max_change, self.column)
@@ -90,6 +95,8 @@ class GatingOptions:
             raise ValueError(f"rr_tolerance {self.rr_tolerance} is not in [0, 0.5)")
         if not (self.source in _SOURCES or _FIELD.fullmatch(self.source)):
             raise ValueError(f"positions cannot come from {self.source!r}")
+        if self.motion_bins not in {0, 3, 4}:
+            raise ValueError(f"motion_bins must be 0, 3 or 4, got {self.motion_bins}")
         if self.accepts != "none" and not _FIELD.fullmatch(self.accepts):
             raise ValueError(f"verdicts cannot come from {self.accepts!r}")
 
@@ -102,6 +109,12 @@ class GatingOptions:
     def chooses_window(self) -> bool:
         """Whether the window is chosen at the end, among all that was measured."""
         return self.scheme in {"smallest", "two_bin"} and self.accepts == "none"
+
+    @property
+    def n_outer_bins(self) -> int:
+        """Bins of position outside the window."""
+        has_window = self.scheme in {"window", "drift", "soft"} and self.accepts == "none"
+        return max(self.motion_bins - 1, 0) if has_window else 0
 
     @property
     def is_reported(self) -> bool:

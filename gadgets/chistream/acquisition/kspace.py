@@ -59,6 +59,17 @@ class KSpace:
         return is_sampled
 
     @property
+    def counts(self) -> IntArray:
+        """Number of measurements that were accepted for each line ``(echoes, z, y)``."""
+        return self._counts
+
+    @property
+    def accepted_weights(self) -> RealArray:
+        """Weight of what was accepted for each line ``(echoes, z, y)``; 0 where nothing was."""
+        weights: RealArray = np.where(self._counts > 0, self._weights, 0.0)
+        return weights
+
+    @property
     def n_accepted(self) -> int:
         """Number of lines that hold something accepted, in any repetition."""
         accepted = (self._counts > 0).reshape(-1, self.n_echoes, *self._counts.shape[1:])

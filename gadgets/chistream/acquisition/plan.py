@@ -98,6 +98,14 @@ class EncodingPlan:
         return z, y, x
 
     @property
+    def voxel_size(self) -> Vector | None:
+        """Of the encoded grid ``(z, y, x)`` [mm]; None without a field of view."""
+        if self.encoded_fov is None:
+            return None
+        z, y, x = (f / n for f, n in zip(self.encoded_fov, self.encoded_size, strict=True))
+        return z, y, x
+
+    @property
     def centre(self) -> tuple[int, int]:
         """Counters of the centre partition and line, as far as the plan knows them."""
         return self.centre_header or (self.encoded_size[0] // 2, self.encoded_size[1] // 2)

@@ -5,30 +5,25 @@ from collections.abc import Callable
 
 import numpy as np
 
-from chistream.acquisition.beats import Heartbeats, heartbeat_of
+from chistream.acquisition.beats import Heartbeats, Verdict, heartbeat_of
 from chistream.acquisition.candidates import Offer
 from chistream.acquisition.gating import BANDWIDTH, GatingReport, report_gating, report_ungated
 from chistream.acquisition.gating_options import GatingOptions, field_reader
 from chistream.acquisition.judging import Judge, moved_window
 from chistream.acquisition.kspace import KSpace
 from chistream.acquisition.lines import Lines
+from chistream.acquisition.motion_bins import MotionBins
 from chistream.acquisition.plan import EncodingPlan
 from chistream.acquisition.positions import BeltTrack, NavigatorTrack, ReportedTrack, Track
 from chistream.acquisition.readouts import Readout
 from chistream.acquisition.runs import Run, RunLog
 from chistream.acquisition.self_navigation import SelfTrack
 from chistream.acquisition.tracking import CentralLines
-from chistream.acquisition.windows import best_bins, smallest_window
-from chistream.arrays import ComplexArray, RealArray
+from chistream.acquisition.windows import choose_window
+from chistream.arrays import ComplexArray, RealArray, Size
 
 _LEARNT_FROM = 80
 """Navigators that end-expiration is learnt from: two a heartbeat, some ten breaths."""
-
-_WIDEST = 4.0
-"""The smallest complete window may be so many times as wide as the usual one."""
-
-_NARROWEST = 1 / 2
-"""And at least so wide: navigators are no more exact, and what is averaged has less noise."""
 
 _SOFTNESS = 1 / 4
 """Deviation of the soft weights, as a part of the window: its ends count an eighth."""
@@ -89,6 +84,7 @@ class Sorter:
         self._is_gated = options.is_on
         self._kspace: KSpace | None = None
         self.central = CentralLines(plan.centre)
+        self.bins = MotionBins(options.n_outer_bins, options.window)
         self.n_late_navigators = 0
         self.n_without_navigator = 0
 
@@ -162,6 +158,7 @@ class Sorter:
         """Combine the coils of all that is in k-space; what is held has not been combined yet."""
         if self._kspace is not None:
             self._kspace.recombine(combine)
+            self.bins.recombine(combine)
 
     def progress(self) -> GatingReport:
         """Sum up what gating did so far; k-space stays as it is."""
@@ -191,14 +188,20 @@ class Sorter:
             self._put(self._held.pop(), beats, starts)
         window = self._window_at(wanted)
         if self._options.chooses_window and self._kspace is not None:
-            window = self._choose_window(self._kspace) or window
+            candidates = self._kspace.candidates()
+            window = choose_window(*candidates, self._options.scheme, window)
             beats = moved_window(beats, *window)
             self._kspace.decide(*window)
         return self._kspace, self._report(beats, window)
 
     @property
+    def _shape(self) -> Size:
+        """Lines of k-space ``(echoes, z, y)``."""
+        return self._plan.n_echoes, *self._plan.encoded_size[:2]
+
+    @property
     def _n_lines(self) -> int:
-        return self._plan.n_echoes * self._plan.encoded_size[0] * self._plan.encoded_size[1]
+        return math.prod(self._shape)
 
     @property
     def _n_positions(self) -> int:
@@ -294,6 +297,8 @@ class Sorter:
         until = self._until(track)
         if track.learn(until, self._noise_variances()):
             self._judge.learn(until)
+            times, found = track.by_time()
+            self.bins.learn(found[times <= until])
             self._track = track
             if track is not self._self:
                 self._self.forget()
@@ -332,6 +337,8 @@ class Sorter:
             if tells_motion and self._options.tracking == "estimate":
                 first = line._replace(echo=line.echo % self._plan.n_echoes)
                 self.central.see(first, when, position, lines.values[i])
+            if beats.verdict[beat] == Verdict.WINDOW:
+                self.bins.see(line, values, position, when, self._shape)
             weight = self._weight(beats, int(beat))
             if weight:
                 kspace.weigh(line, values, position, weight, time=when)
@@ -348,16 +355,6 @@ class Sorter:
         if not beats.is_steady[beat] or distance > _SOFT_REACH * self._options.window:
             return 0.0
         return float(np.exp(-0.5 * (distance / (_SOFTNESS * self._options.window)) ** 2))
-
-    def _choose_window(self, kspace: KSpace) -> tuple[float, float] | None:
-        positions, lines = kspace.candidates()
-        if not len(positions):
-            return None
-        if self._options.scheme == "two_bin":
-            return best_bins(positions, lines, self._options.window)
-        low, high = smallest_window(positions, lines, _WIDEST * self._options.window)
-        wider = max(0.0, _NARROWEST * self._options.window - (high - low)) / 2
-        return low - wider, high + wider
 
     def _window_at(self, wanted: RealArray) -> tuple[float, float]:
         middle = float(wanted[-1]) if len(wanted) else 0.0

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from chistream.acquisition.gating_options import Scheme
 from chistream.acquisition.navigator import most_frequent
 from chistream.arrays import IntArray, RealArray
 
@@ -10,6 +11,12 @@ _FOLLOWED_TIME = 45.0
 
 _FEWEST_FOLLOWED = 12
 """Measurements that end-expiration is found from again."""
+
+_WIDEST = 4.0
+"""The smallest complete window may be so many times as wide as the usual one."""
+
+_NARROWEST = 1 / 2
+"""And at least so wide: navigators are no more exact, and what is averaged has less noise."""
 
 COMPLETE = 0.98
 """Part of k-space that a window has to complete: the last few lines would double its width."""
@@ -56,6 +63,35 @@ class FollowedReference:
                 found[i] = most_frequent(recent, self._bandwidth)
         self._times, self._found = times, found
         return found
+
+
+def choose_window(
+    positions: RealArray, lines: IntArray, scheme: Scheme, usual: tuple[float, float]
+) -> tuple[float, float]:
+    """Choose the window among all that was measured.
+
+    Parameters
+    ----------
+    positions, lines
+        As in `smallest_window`; there may be none.
+    scheme
+        ``smallest`` or ``two_bin``.
+    usual
+        Ends of the usual window, which is taken where nothing was measured [mm].
+
+    Returns
+    -------
+    tuple[float, float]
+        Lowest and highest position [mm].
+    """
+    width = usual[1] - usual[0]
+    if not len(positions):
+        return usual
+    if scheme == "two_bin":
+        return best_bins(positions, lines, width)
+    low, high = smallest_window(positions, lines, _WIDEST * width)
+    wider = max(0.0, _NARROWEST * width - (high - low)) / 2
+    return low - wider, high + wider
 
 
 def smallest_window(positions: RealArray, lines: IntArray, largest: float) -> tuple[float, float]:
