@@ -13,6 +13,7 @@ import numpy as np
 import pyfftw
 
 from chistream.arrays import ComplexArray, RealArray, Size
+from chistream.physics import wisdom
 from chistream.physics.backend import is_numpy, namespace
 
 N_THREADS = len(os.sched_getaffinity(0))
@@ -132,7 +133,15 @@ class RealTransform:
         spectrum = "complex64" if dtype == "float32" else "complex128"
         self._real = pyfftw.empty_aligned(shape, dtype)
         self._half = pyfftw.empty_aligned(self.half_shape, spectrum)
-        axes, options = (0, 1, 2), {"threads": n_threads, "flags": ("FFTW_MEASURE",)}
+        wisdom.recall()
+        try:
+            self._plan(n_threads, "FFTW_WISDOM_ONLY")
+        except RuntimeError:
+            self._plan(n_threads)
+            wisdom.remember()
+
+    def _plan(self, n_threads: int, *flags: str) -> None:
+        axes, options = (0, 1, 2), {"threads": n_threads, "flags": ("FFTW_MEASURE", *flags)}
         self._forward = pyfftw.FFTW(self._real, self._half, axes, **options)
         self._inverse = pyfftw.FFTW(
             self._half, self._real, axes, direction="FFTW_BACKWARD", **options
