@@ -5,8 +5,10 @@
 """
 
 import json
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +25,25 @@ def chistream(*arguments: str | Path) -> Any:  # noqa: ANN401  (JSON)
         stdout=subprocess.PIPE,
     )
     return json.loads(done.stdout)
+
+
+def wait_for(address: str, seconds: float = 60.0) -> None:
+    """Wait until something listens; not every tool waits for a service to be healthy."""
+    host, port = address.rsplit(":", 1)
+    deadline = time.monotonic() + seconds
+    while not listens(host, int(port)):
+        if time.monotonic() > deadline:
+            sys.exit(f"nothing listens on {address}")
+        time.sleep(0.2)
+
+
+def listens(host: str, port: int) -> bool:
+    """Tell whether a connection is taken."""
+    try:
+        socket.create_connection((host, port), 3).close()
+    except OSError:
+        return False
+    return True
 
 
 def check(address: str, preset: str, folder: Path) -> bool:
@@ -42,6 +63,7 @@ def check(address: str, preset: str, folder: Path) -> bool:
 
 def main(address: str, *presets: str) -> int:
     """Check all presets, also those after one that failed."""
+    wait_for(address)
     agreed = []
     for preset in presets:
         with TemporaryDirectory() as folder:

@@ -34,6 +34,7 @@ RUN ${CONDA}/bin/pip list --format=freeze | grep -iE '^(numpy|scipy|ismrmrd|h5py
     && rm -rf /tmp/wheel /tmp/kept.txt
 ENV NUMBA_CACHE_DIR=/opt/chistream/cache/kernels \
     MPLCONFIGDIR=/opt/chistream/cache/matplotlib \
+    CHISTREAM_WISDOM=/opt/chistream/cache/wisdom \
     NUMBA_CPU_NAME=${CPU} \
     NUMBA_CPU_FEATURES=
 USER ${USER}

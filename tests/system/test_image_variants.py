@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZipFile
 
 import pytest
 from tests.system.conftest import Build
-from tests.system.container_engine import BASE, REPOSITORY, Engine
+from tests.system.container_engine import REPOSITORY, Engine
 from tests.system.test_service_container import wait_for
+
+from chistream.openrecon import LABEL_KEY, Product, openrecon_label
 
 pytestmark = pytest.mark.slow
 
@@ -47,23 +49,17 @@ def test_the_image_for_openrecon_is_started_as_the_scanner_does(
         engine.podman("rm", "--force", "--time=0", "openrecon")
 
 
-def test_the_package_for_openrecon_is_named_and_labelled_as_the_scanner_wants(
-    engine: Engine, tmp_path: Path
+def test_the_package_for_openrecon_holds_the_labelled_image_and_the_manual(
+    engine: Engine, build: Build, tmp_path: Path
 ) -> None:
-    words = {"general": {"name": {"en": "Chi Stream"}, "vendor": "QSM-Lab", "version": "1.2.3"}}
-    label, manual = tmp_path / "label.json", tmp_path / "manual.pdf"
-    label.write_text(json.dumps(words))
-    manual.write_bytes(b"%PDF-1.4 manual")
-    # The base instead of the real image: what is tried is the packing, and that takes its time.
-    options = ("--image", BASE, "--tool", "podman")
-    engine.run("docker/openrecon_package.py", label, manual, tmp_path / "out", *options)
+    engine.environment["CONTAINER_TOOL"] = "podman"
+    engine.run("docker/openrecon-package", tmp_path, build("openrecon"), "--vendor", "QSM Lab")
 
-    name = "OpenRecon_QSMLab_ChiStream_V1.2.3"
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{name}.zip"]
-    with ZipFile(tmp_path / "out" / f"{name}.zip") as packed:
+    product = Product("QSM Lab")
+    name = product.base_name
+    assert not (tmp_path / "image.tar").exists()
+    with ZipFile(tmp_path / f"{name}.zip") as packed:
         assert sorted(packed.namelist()) == [f"{name}.pdf", f"{name}.tar"]
-        assert {entry.compress_type for entry in packed.infolist()} == {ZIP_DEFLATED}
-        assert packed.read(f"{name}.pdf") == manual.read_bytes()
         with packed.open(f"{name}.tar") as file, tarfile.open(fileobj=file, mode="r|") as archive:
             small = {
                 entry.name: stream.read()
@@ -71,10 +67,9 @@ def test_the_package_for_openrecon_is_named_and_labelled_as_the_scanner_wants(
                 if entry.size < 100_000 and (stream := archive.extractfile(entry)) is not None
             }
     (listed,) = json.loads(small["manifest.json"])
-    assert listed["RepoTags"] == ["localhost/openrecon_qsmlab_chistream:v1.2.3"]
-    labels = json.loads(small[listed["Config"]])["config"]["Labels"]
-    key = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
-    assert json.loads(base64.b64decode(labels[key])) == words
+    assert listed["RepoTags"] == [f"localhost/{product.tag}"]
+    label = json.loads(small[listed["Config"]])["config"]["Labels"][LABEL_KEY]
+    assert json.loads(base64.b64decode(label)) == openrecon_label(product)
 
 
 def test_the_start_script_for_fire_works_in_an_empty_environment(

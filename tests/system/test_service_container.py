@@ -1,6 +1,7 @@
 """The image of the service, run as a hospital would: hardened, on a published port."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def chistream(*arguments: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def service(engine: Engine, service_image: str) -> Iterator[Service]:
-    running = start(engine, service_image, "chistream-service")
+    running = start(engine, service_image, f"chistream-{os.getpid()}")
     yield running
     engine.podman("rm", "--force", "--time=0", running.name)
 
@@ -167,6 +168,13 @@ def test_the_first_scan_compiles_nothing(engine: Engine, service_image: str) -> 
     )
     assert "data loaded from" in told
     assert "data saved to" not in told
+
+
+def test_plans_of_transforms_are_built_in_and_added_to(service: Service) -> None:
+    built_in = json.loads(service.execute("cat", "/opt/chistream/cache/wisdom"))
+    in_use = json.loads(service.execute("cat", "/tmp/chistream-10002/wisdom"))  # noqa: S108
+    assert all(words.startswith("(fftw") for words in built_in)
+    assert len(in_use[0]) >= len(built_in[0]) > 200
 
 
 def test_the_image_is_small_and_holds_no_compiler(engine: Engine, service_image: str) -> None:
