@@ -17,8 +17,7 @@ from chistream.external.foreign import readouts_in
 from chistream.external.handover import STATE, unpack
 from chistream.external.nodes import run_node
 from chistream.external.reading import GadgetReader, Item
-from chistream.series.attributes import write_attributes
-from chistream.series.export import results_of
+from chistream.series.attributes import read_attributes, write_attributes
 from chistream.series.images import decode_volumes
 from chistream.series.volumes import Volume
 from chistream.stream.files import read_messages
@@ -110,9 +109,9 @@ def test_numbers_and_gating_reach_the_last_node(scan: Scan) -> None:
 
 
 def results_in(items: list[Item]) -> dict[str, Any]:
-    text = results_of(item for item in items if isinstance(item, Image))
-    assert text is not None
-    results: dict[str, Any] = json.loads(text)
+    found = [read_attributes(item.attributes) for item in items if isinstance(item, Image)]
+    texts = (attributes.get("ChiStreamResults") for attributes in found)
+    results: dict[str, Any] = next(json.loads(text[0]) for text in texts if text)
     return results
 
 
