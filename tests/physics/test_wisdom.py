@@ -79,3 +79,16 @@ def test_without_a_file_nothing_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_pat
     pyfftw.forget_wisdom()
     RealTransform((4, 5, 6))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_another_process_has_learnt_since_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "file"
+    monkeypatch.setenv(wisdom.VARIABLE, str(path))
+    wisdom.recall()
+    path.write_text("[]")
+    wisdom.recall()
+    assert caplog.text == ""
+    wisdom.refresh()
+    assert "holds no plans" in caplog.text

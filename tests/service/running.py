@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.service.peers import PATIENCE, wait_until
 
 from chistream.service.control import Position
+from chistream.service.journal import Journal, SessionRecord, SessionState
 
 PROGRAM = Path(__file__).with_name("serve_fake_chains.py")
 
@@ -62,3 +63,39 @@ class Service:
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
+
+
+Options = dict[str, object]
+
+
+class Kept(Service):
+    """A service that keeps what comes."""
+
+    def __init__(self, folder: Path, spool: Path, keep: dict[str, float], options: Options) -> None:
+        self.spool = spool
+        spool_options = {"folder": str(spool), "fsync": "never", **keep}
+        super().__init__(folder, spool=spool_options, **options)
+
+    def records(self) -> list[SessionRecord]:
+        journal = Journal(self.spool)
+        found = journal.read_all()
+        journal.close()
+        return found
+
+    def record(self, state: SessionState | None = None) -> SessionRecord:
+        """Wait until the only session has ended, in this state, and return it."""
+        wait_until(
+            lambda: all(record.state is not SessionState.RUNNING for record in self.records())
+        )
+        (record,) = self.records()
+        assert state is None or record.state is state, record
+        return record
+
+
+def workers_with_clients(service: Service) -> set[int]:
+    """Return the workers that map the memory file which comes with a client."""
+    return {
+        pid
+        for pid in children_of(service.process.pid)
+        if "chistream-position" in Path(f"/proc/{pid}/maps").read_text()
+    }

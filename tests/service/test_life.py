@@ -19,39 +19,13 @@ from tests.service.peers import (
     wire,
     words,
 )
-from tests.service.running import Service, children_of, is_running, position_of
+from tests.service.running import Kept, children_of, is_running, position_of
 
 from chistream.service.control import Position
 from chistream.service.journal import Journal, SessionRecord, SessionState
 from chistream.service.spool import open_spooled
 from chistream.stream.codec import MessageReader
 from chistream.stream.messages import Close, ConfigFile, Image, Message, Text
-
-Options = dict[str, object]
-
-
-class Kept(Service):
-    """A service that keeps what comes."""
-
-    def __init__(self, folder: Path, spool: Path, keep: dict[str, float], options: Options) -> None:
-        self.spool = spool
-        spool_options = {"folder": str(spool), "fsync": "never", **keep}
-        super().__init__(folder, spool=spool_options, **options)
-
-    def records(self) -> list[SessionRecord]:
-        journal = Journal(self.spool)
-        found = journal.read_all()
-        journal.close()
-        return found
-
-    def record(self, state: SessionState | None = None) -> SessionRecord:
-        """Wait until the only session has ended, in this state, and return it."""
-        wait_until(
-            lambda: all(record.state is not SessionState.RUNNING for record in self.records())
-        )
-        (record,) = self.records()
-        assert state is None or record.state is state, record
-        return record
 
 
 @pytest.fixture

@@ -21,7 +21,14 @@ from tests.service.peers import (
     wire,
     words,
 )
-from tests.service.running import Service, children_of, cpu_seconds, is_running, position_of
+from tests.service.running import (
+    Service,
+    children_of,
+    cpu_seconds,
+    is_running,
+    position_of,
+    workers_with_clients,
+)
 
 from chistream.service.control import Position
 from chistream.stream.messages import (
@@ -32,15 +39,6 @@ from chistream.stream.messages import (
 
 IMAGE_BYTES = 2 + 198 + 8 + len("<ismrmrdMeta></ismrmrdMeta>") + 2 * 1024**2
 """Size of the images of the chain ``eager`` on the wire."""
-
-
-def workers_with_clients(service: "Service") -> set[int]:
-    """Return the workers that map the memory file which comes with a client."""
-    return {
-        pid
-        for pid in children_of(service.process.pid)
-        if "chistream-position" in Path(f"/proc/{pid}/maps").read_text()
-    }
 
 
 def is_stalled(peer: "Peer") -> bool:

@@ -1,5 +1,6 @@
 """The command for what the service has done: sessions."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -111,6 +112,7 @@ def _rerun(
     from chistream import chain
     from chistream.offline import write_result
     from chistream.service.journal import SessionState
+    from chistream.service.keeping import WISDOM, WISDOM_FILE
     from chistream.service.rerun import read_opening
     from chistream.service.rerun import rerun as run_again
     from chistream.service.spool import open_spooled
@@ -118,6 +120,8 @@ def _rerun(
     if not record.raw:
         raise ChiStreamError(f"the raw data of session {record.id} are not kept (any more)")
     stream = open_spooled(Path(record.raw))
+    os.environ.setdefault(WISDOM, str(Path(record.raw).parents[1] / WISDOM_FILE))
+    chain.warm_up()
     header, settings = read_opening(stream)
     with progress(hidden=as_json) as report:
         again = run_again(stream, chain, record.id, lambda stage: report(stage, 0.5))

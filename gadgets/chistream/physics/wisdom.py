@@ -33,6 +33,12 @@ def recall() -> None:
         _read(Path(path))
 
 
+def refresh() -> None:
+    """Read the file again: other processes may have learnt something since."""
+    _read.cache_clear()
+    recall()
+
+
 def remember() -> None:
     """Add what this process has learnt to the file, where there is to be one."""
     path = os.environ.get(VARIABLE)

@@ -22,6 +22,9 @@ from chistream.service.spool import STREAM_SUFFIX, remove_spooled
 _LOG = logging.getLogger(__name__)
 _MAX_ATTEMPTS = 3
 RAW, RESULTS, OWNERS = "raw", "results", "owners"
+WISDOM, WISDOM_FILE = "CHISTREAM_WISDOM", "wisdom.json"
+"""Environment variable and name of the file of `chistream.physics.wisdom`, which is not imported
+here: the supervisor needs no FFTW."""
 
 
 class Keeper:

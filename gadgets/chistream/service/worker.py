@@ -62,6 +62,8 @@ def main(control_fd: int) -> int:
         # Left open: its end is the end of this process, and the supervisor waits for just that.
         control.detach()
     configure_logging(setup.log_style, order.session)
+    if wisdom := sys.modules.get("chistream.physics.wisdom"):
+        wisdom.refresh()
     with socket.socket(fileno=order.client_fd) as connection:
         position = StreamPosition(order.position_fd)
         channel = socket.socket(fileno=control_fd)

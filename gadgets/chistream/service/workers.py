@@ -12,6 +12,7 @@ from typing import Any
 
 from chistream.service import control
 from chistream.service.clients import Client
+from chistream.service.keeping import WISDOM, WISDOM_FILE
 from chistream.service.options import ServerOptions
 
 _LOG = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                self._process = _start(theirs.fileno())
+                self._process = _start(theirs.fileno(), wisdom_file(options))
             except OSError:
                 ours.close()
                 raise
@@ -205,12 +206,21 @@ class WorkerPool:
             self._on_start_failure()
 
 
-def _start(control_fd: int) -> "subprocess.Popen[bytes]":
+def wisdom_file(options: ServerOptions) -> dict[str, str]:
+    """Say where workers keep the plans of their transforms, so that a scan run again has the same.
+
+    With other plans the last bits of a map would differ.
+    """
+    folder = None if options.spool is None else options.spool.folder
+    return {} if folder is None else {WISDOM: str(folder / WISDOM_FILE)}
+
+
+def _start(control_fd: int, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "chistream.service.worker", str(control_fd)],
         pass_fds=[control_fd],
         stdin=subprocess.DEVNULL,
-        env={**_MALLOC, **os.environ},
+        env={**_MALLOC, **environment, **os.environ},
         # Its own session: Ctrl-C in a terminal reaches the supervisor alone, which then ends its
         # workers in order.
         start_new_session=True,
