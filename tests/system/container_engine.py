@@ -146,7 +146,8 @@ def shared_engine(folder: Path) -> Iterator[tuple[Engine, Path]]:
     finally:
         with locked(folder / "lock"):
             mine.unlink()
-            if not any(users.iterdir()) and KEPT_STORE not in os.environ:
+            others = [user for user in users.iterdir() if Path("/proc", user.name).exists()]
+            if not others and KEPT_STORE not in os.environ:
                 engine.remove()
 
 
