@@ -1,5 +1,7 @@
 """MEDI and total-field inversion, and the solver that they share."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -159,7 +161,48 @@ def test_a_mask_too_thin_for_a_coarser_grid_is_solved_on_its_own() -> None:
     assert np.isfinite(found.chi).all()
 
 
-def test_a_sweep_solves_the_quadratic_problem_it_claims() -> None:
+def test_voxels_off_by_a_period_of_the_echoes_drop_out() -> None:
+    field = local_field(block())
+    field[9:12, 13:16, 14:17] += 2.3
+    errors = [
+        np.abs(
+            invert_total_field(
+                field, body(), VOXEL, b0_direction=TILTED, outlier_limit=limit, **FAST
+            )
+            .chi[block() > 0]
+            .mean()
+            - invert_total_field(local_field(block()), body(), VOXEL, b0_direction=TILTED, **FAST)
+            .chi[block() > 0]
+            .mean()
+        )
+        for limit in (None, 5.0)
+    ]
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_outliers_lose_the_weight_that_geman_and_mcclure_give_them() -> None:
+    shape: Size = (4, 6, 6)
+    mask = np.ones(shape, dtype=bool)
+    field = np.zeros(shape)
+    field[1, 2, 3], field[2, 3, 4] = 0.3, -0.1  # 6 and 2 standard deviations
+    prior = Prior(0.0, 0.0, 1.0, 1.0, 0.0, 0.05)
+    grid = Grid.of(FieldData(field, mask, VOXEL, TILTED), Padding(shape, shape), 0.05)
+    zero = np.zeros(shape, np.float32)
+    bounded = Objective(grid, TILTED, prior)
+    bounded.bound_outliers(zero, 3.0)
+    trust = np.full(shape, 400.0, np.float32)
+    trust[1, 2, 3], trust[2, 3, 4] = 400 / (1 + 36 / 9) ** 2, 400 / (1 + 4 / 9) ** 2
+    weighted = Objective(replace(grid, trust=trust), TILTED, prior)
+    found, expected = (
+        objective.sweep(zero, phase_per_ppm=None, max_iterations=50).values
+        for objective in (bounded, weighted)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("steepest", [math.inf, 0.02])
+def test_a_sweep_solves_the_quadratic_problem_it_claims(steepest: float) -> None:
     """The gradient of the objective at a map, by finite differences, vanishes after sweeps."""
     rng = np.random.default_rng(3)
     shape: Size = (4, 6, 6)
@@ -167,9 +210,10 @@ def test_a_sweep_solves_the_quadratic_problem_it_claims() -> None:
     mask[1:3, 1:5, 1:5] = True
     field = 0.1 * rng.standard_normal(shape)
     weights = rng.uniform(20.0, 90.0, shape)
-    prior = Prior(4.0, 2.0, 0.05, 0.2, 0.0, 0.01)
+    prior = Prior(4.0, 2.0, 0.05, 0.2, 0.0, 0.01, steepest=steepest)
     data = FieldData(field, mask, VOXEL, TILTED, None, weights)
     objective = Objective(Grid.of(data, Padding(shape, shape), 0.01), TILTED, prior)
+    objective.level_off()
     chi = np.zeros(shape, np.float32)
     for _ in range(60):
         chi = objective.sweep(chi, phase_per_ppm=None, max_iterations=200).values
@@ -181,9 +225,14 @@ def test_a_sweep_solves_the_quadratic_problem_it_claims() -> None:
         total = 0.5 * np.sum(trust * left**2)
         total += 0.5 * np.sum((values / np.where(mask, 0.05, 0.2)) ** 2)
         slopes = [(np.roll(values, -1, a) - values) / VOXEL[a] for a in range(3)]
-        for inside, strength, flat in ((mask, 4.0, 1e-3), (~mask, 2.0, 1e-2)):
+        for inside, strength, flat, a in (
+            (mask, 4.0, 1e-3, steepest),
+            (~mask, 2.0, 1e-2, math.inf),
+        ):
             used = [s * (inside & np.roll(inside, -1, a)) for a, s in enumerate(slopes)]
             length = np.sqrt(np.sum(np.square(used), axis=0) + flat**2)
+            if a < math.inf:
+                length = a * np.log1p(length / a)
             total += strength * float(np.sum(length[inside]))
         return float(total)
 
@@ -206,6 +255,12 @@ def test_a_slope_at_an_edge_costs_its_share() -> None:
     assert at_edge.any()
     np.testing.assert_allclose(shared[at_edge], 0.25 * plain[at_edge], rtol=1e-6)
     np.testing.assert_array_equal(shared[~at_edge], plain[~at_edge])
+
+
+@pytest.mark.parametrize("steepest", [0.0, -1.0])
+def test_a_slope_that_is_none_is_refused(steepest: float) -> None:
+    with pytest.raises(ValueError, match=rf"steepest must be positive, got {steepest}"):
+        invert_total_field(np.zeros(SHAPE), body(), VOXEL, steepest=steepest)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])

@@ -1,5 +1,6 @@
 """The solver behind MEDI and total-field inversion: one objective, two priors."""
 
+import math
 from dataclasses import dataclass
 
 from chistream.arrays import RealArray, Size, Vector, size_of
@@ -35,6 +36,8 @@ class Effort:
         Phase that a field of 1 ppm makes [rad/ppm]; given, the residual is compared as a phase.
     merit
         Whether voxels that no susceptibility explains lose their weight.
+    outlier_limit
+        Misfit at which a voxel's weight is a quarter [standard deviations], or None for no limit.
     """
 
     margin: Vector
@@ -44,6 +47,7 @@ class Effort:
     method: str
     phase_per_ppm: float | None = None
     merit: bool = False
+    outlier_limit: float | None = None
 
 
 def invert_edge_preserving(data: FieldData, prior: Prior, effort: Effort) -> Inversion:
@@ -83,6 +87,10 @@ def invert_edge_preserving(data: FieldData, prior: Prior, effort: Effort) -> Inv
         n_iterations += n
     objective = Objective(grids[0], data.b0_direction, prior)
     chi, n, converged = _settle(objective, chi, effort, effort.tolerance)
+    if prior.steepest < math.inf:
+        n_iterations += n
+        objective.level_off()
+        chi, n, converged = _settle(objective, chi, effort, effort.tolerance)
     found = referenced(padding.crop(chi), data.mask)
     return Inversion(
         found, n_iterations + n, converged, objective.misfit(chi), prior.strength, effort.method
@@ -98,6 +106,8 @@ def _settle(
         settled = sweep > 0 or bool(namespace(chi).any(chi != 0))
         if effort.merit and settled:
             objective.distrust_outliers(chi)
+        if effort.outlier_limit is not None and settled:
+            objective.bound_outliers(chi, effort.outlier_limit)
         solution = objective.sweep(
             chi,
             # The first sweep has no map to compare phases with and stays linear.

@@ -47,6 +47,9 @@ class Prior:
         Standard deviation of what the voxel grid cannot model, added to the noise [ppm], > 0.
     edge_share
         Cost of a slope at an edge, as a part of that away from edges, in [0, 1].
+    steepest
+        Slope a inside the mask from which on the cost of more slope levels off, from ``|g|`` to
+        ``a log(1 + |g| / a)`` [ppm/mm], > 0; infinite for no levelling.
 
     Raises
     ------
@@ -61,6 +64,7 @@ class Prior:
     edge_fraction: float
     model_error: float
     edge_share: float = 0.0
+    steepest: float = math.inf
 
     def __post_init__(self) -> None:
         if not min(self.strength, self.strength_outside) >= 0:
@@ -77,6 +81,8 @@ class Prior:
             raise ValueError(f"edge_fraction must lie in [0, 1), got {self.edge_fraction}")
         if not 0 <= self.edge_share <= 1:
             raise ValueError(f"edge_share must lie in [0, 1], got {self.edge_share}")
+        if not self.steepest > 0:
+            raise ValueError(f"steepest must be positive, got {self.steepest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,12 @@ class Objective:
         self._flat = _chosen(grid.inside, FLAT_INSIDE, FLAT_OUTSIDE)
         self._face_cost = face_costs(grid, prior)
         self._open = converted(self._face_cost > 0, "float32")
+        self._levelling = _chosen(grid.inside, 1 / prior.steepest, 0.0)
+        self._levels_off = False
+
+    def level_off(self) -> None:
+        """From now on let the cost of steep slopes level off: no longer convex, nor a bias."""
+        self._levels_off = True
 
     def sweep(
         self, chi: RealArray, *, phase_per_ppm: float | None, max_iterations: int
@@ -242,12 +254,33 @@ class Objective:
         self._trust = self._trust / xp.where(excess > 1, excess, 1.0) ** 4  # W^2
         self._trust_sum = total(self._trust)
 
+    def bound_outliers(self, chi: RealArray, limit: float) -> None:
+        r"""Weigh voxels anew by what a map leaves of their field: none can pull beyond a limit.
+
+        The weights of :math:`\tfrac12 z^2 / (1 + z^2 / l^2)` (Geman-McClure) at the misfit z in
+        standard deviations; voxels that lie off by a period of the echoes, or with another
+        substance in them, drop out.
+
+        Parameters
+        ----------
+        chi
+            The map ``(z, y, x)`` [ppm].
+        limit
+            l, the misfit at which a voxel's weight is a quarter [standard deviations], > 0.
+        """
+        left = self._grid.field - self._field_of(chi)
+        left = left - quantile(left[self._grid.trust > 0], 0.5)
+        excess = self._grid.trust * left**2 / limit**2
+        self._trust = self._grid.trust / (1 + excess) ** 2
+        self._trust_sum = total(self._trust)
+
     def _couplings(self, chi: RealArray) -> RealArray:
         xp = namespace(chi)
         slopes = forward_differences(chi, self._grid.voxel_size)
         slopes *= self._open
-        couplings: RealArray = self._face_cost / xp.sqrt(squared_length(slopes) + self._flat**2)
-        return couplings
+        length = xp.sqrt(squared_length(slopes) + self._flat**2)
+        couplings: RealArray = self._face_cost / length
+        return couplings / (1 + self._levelling * length) if self._levels_off else couplings
 
 
 def face_costs(grid: Grid, prior: Prior) -> RealArray:
