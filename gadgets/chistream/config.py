@@ -63,7 +63,10 @@ def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]
     try:
         return Settings(**known), unknown
     except ValidationError as error:
-        raise SettingsError("; ".join(map(_sentence, error.errors()))) from None
+        details = error.errors()
+        refused = ", ".join(sorted({str(one["loc"][0]) for one in details if one["loc"]}))
+        for_the_log = f"settings refused: {refused or 'all together'}"
+        raise SettingsError("; ".join(map(_sentence, details)), for_the_log) from None
 
 
 def parse_settings_text(text: str) -> tuple[Settings, tuple[str, ...]]:

@@ -20,6 +20,11 @@ Mistakes of the caller stay ``ValueError`` and ``TypeError``.
 class ChiStreamError(Exception):
     """Anything that ChiStream reports to a person, in words that person can act on."""
 
+    @property
+    def for_the_log(self) -> str:
+        """The reason as logs and journals may have it."""
+        return str(self)
+
 
 class ProtocolError(ChiStreamError):
     """The peer broke the MRD protocol; the stream has no next message to find."""
@@ -46,7 +51,24 @@ class HeaderError(ChiStreamError):
 
 
 class SettingsError(ChiStreamError):
-    """Settings that the schema refuses."""
+    """Settings that the schema refuses.
+
+    Parameters
+    ----------
+    reason
+        What is wrong, with the values, for whoever gave them.
+    for_the_log
+        The same without them: what people type into the wrong field is not for others to read.
+    """
+
+    def __init__(self, reason: str, for_the_log: str = "") -> None:
+        super().__init__(reason)
+        self._for_the_log = for_the_log
+
+    @property
+    def for_the_log(self) -> str:
+        """The reason, with nothing in it that a person may have typed."""
+        return self._for_the_log or str(self)
 
 
 class FileFormatError(ChiStreamError):

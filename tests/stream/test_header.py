@@ -211,7 +211,10 @@ BROKEN = {
     "half a voxel": (replaced("<y>96</y>", "<y>96.5</y>"), "is 96.5, not a whole number"),
     "matrix too large": (replaced("<y>96</y>", "<y>70000</y>"), "up to 65535"),
     "field of view zero": (replaced("225.5", "0"), "fieldOfView_mm/y is '0'"),
-    "field of view is text": (replaced("225.5", "wide"), "fieldOfView_mm/y is 'wide'"),
+    "field of view is text": (
+        replaced("225.5", "wide"),
+        "fieldOfView_mm/y is a text of 4 characters",
+    ),
     "no echo times": (without("<TE>.*</TE>"), "no sequenceParameters/TE.*in ms"),
     "no sequence": (without("<sequenceParameters>.*</sequenceParameters>"), "TE"),
     "echo time zero": (replaced("<TE>2.1", "<TE>0"), "TE are 0, 4.1, 6.2"),
@@ -304,7 +307,7 @@ def test_bytes_that_are_not_utf_8_are_read_as_latin_1_with_a_warning() -> None:
     [
         ("2.89362", "1.5", "states a field of 1.5 T.*2.894 T"),
         ("2.89362", "-3", "systemFieldStrength_T is -3; ignored"),
-        ("2.89362", "three", "systemFieldStrength_T is no number: 'three'"),
+        ("2.89362", "three", "systemFieldStrength_T is no number: a text of 5 characters"),
         ("0.793", "0", "relativeReceiverNoiseBandwidth is 0; ignored"),
         ("<TE>6.2</TE>", "<TE>6.2</TE><TE>8.3</TE>", "4 echo times but 3 contrasts"),
         ("<maximum>95", "<maximum>a", "step_1/maximum is no number"),

@@ -156,7 +156,7 @@ class Session:
             self._fail("The reconstruction needs more memory than one scan may have here.")
         except ChiStreamError as error:
             self._cause = type(error).__name__
-            self._fail(str(error))
+            self._fail(str(error), for_the_log=error.for_the_log)
         except Exception as error:  # noqa: BLE001  (the session's boundary: one scan fails, not the service)
             _LOG.exception("the session failed")
             self._cause = type(error).__name__
@@ -251,9 +251,11 @@ class Session:
         _LOG.warning("%s", words)
         self._outbox.put(warning_text(words))
 
-    def _fail(self, words: str, state: SessionState = SessionState.FAILED) -> None:
-        _LOG.error("%s", words)
-        self._state, self._reason = state, words
+    def _fail(
+        self, words: str, state: SessionState = SessionState.FAILED, *, for_the_log: str = ""
+    ) -> None:
+        _LOG.error("%s", for_the_log or words)
+        self._state, self._reason = state, for_the_log or words
         self._outbox.put(error_text(words))
 
     def _report_end(self) -> None:

@@ -248,7 +248,7 @@ def _encoding(branch: Branch) -> Encoding:
         encoded=_space(branch.needed("encodedSpace", _CONVERTER)),
         recon=_space(branch.needed("reconSpace", _CONVERTER)),
         limits=_limits(branch.branch_or_empty("encodingLimits")),
-        trajectory=(branch.text("trajectory") or "").lower() or None,
+        trajectory=(branch.text("trajectory") or "").lower()[:20] or None,
         acceleration=(
             round(_optional_positive(acceleration, "kspace_encoding_step_2") or 1),
             round(_optional_positive(acceleration, "kspace_encoding_step_1") or 1),

@@ -21,6 +21,9 @@ ROOT = "ismrmrdHeader"
 _NOT_XML = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
+_NEARLY_A_NUMBER = re.compile(r"(?i)[-+0-9.,e ]{0,24}|[-+]?(nan|inf|infinity)")
+
+
 class Branch:
     """An element of the header and what lies below it.
 
@@ -100,7 +103,7 @@ class Branch:
             return None
         value = number_in(text)
         if value is None:
-            self.warn(f"{self.path_to('/'.join(names))} is no number: {text[:40]!r}; ignored")
+            self.warn(f"{self.path_to('/'.join(names))} is no number: {_shown(text)}; ignored")
         return value
 
     def positive(self, name: str, remedy: str) -> float:
@@ -115,7 +118,7 @@ class Branch:
         value = number_in(text)
         if value is None or value <= 0:
             raise HeaderError(
-                f"the header's {self.path_to(name)} is {text[:40]!r}, not a positive number: "
+                f"the header's {self.path_to(name)} is {_shown(text)}, not a positive number: "
                 f"{remedy}"
             )
         return value
@@ -148,6 +151,11 @@ def number_in(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _shown(text: str) -> str:
+    """Quote what looks like a number gone wrong; what else it is may be about a person."""
+    return repr(text) if _NEARLY_A_NUMBER.fullmatch(text) else f"a text of {len(text)} characters"
 
 
 def parse_header(xml: str | bytes) -> Branch:
