@@ -1,10 +1,13 @@
 """The options of ``chistream replay``, with their help."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 
 def _list_faults(asked: bool) -> None:
@@ -59,6 +62,17 @@ ListFaults = Annotated[
         help="List the faults and their options.",
     ),
 ]
+TlsCa = Annotated[
+    Path | None,
+    typer.Option(metavar="PEM", help="Speak TLS to a server whose certificate this CA signed."),
+]
+TlsCert = Annotated[
+    Path | None,
+    typer.Option(metavar="PEM", help="Prove oneself with this certificate; needs --tls-ca."),
+]
+TlsKey = Annotated[
+    Path | None, typer.Option(metavar="PEM", help="Its private key, without a password.")
+]
 Trace = Annotated[
     Path | None,
     typer.Option(metavar="FILE.json", help="File for when everything left and arrived."),
@@ -70,3 +84,14 @@ Verbose = Annotated[
         "--verbose", "-v", help="A line for each image and text as it comes, terminal or not."
     ),
 ]
+
+
+def read_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> "SSLContext | None":
+    """Make of three options what a client of TLS needs; None if nothing is to be encrypted."""
+    if ca is None:
+        if certificate is not None or key is not None:
+            raise typer.BadParameter("a certificate to prove oneself with needs --tls-ca as well")
+        return None
+    from chistream.service.tls import client_context
+
+    return client_context(ca, certificate, key)

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from itertools import groupby, product
 from operator import attrgetter
 from pathlib import Path
+from ssl import SSLContext
 
 from chistream.stream.messages import ConfigFile, ConfigText, Text
 from chistream_simulator.replaying.clients import Clients, Surroundings
@@ -35,6 +36,7 @@ def replay(
     config_text: str | None = None,
     settings_json: str | None = None,
     counted_nul: bool = True,
+    tls: SSLContext | None = None,
     speed: str | float = "max",
     waveforms: str = "interleaved",
     repeat: int = 1,
@@ -66,6 +68,9 @@ def replay(
     counted_nul
         Whether texts end in a NUL that their length counts, as FIRE sends them. Python modules of
         Gadgetron cannot read such texts.
+    tls
+        Whom to trust, and what to prove oneself with, as `chistream.service.tls.client_context`
+        makes it; None speaks plain MRD.
     speed
         ``"max"``, ``"realtime"`` (by the readouts' time stamps), or a factor of real time.
     waveforms
@@ -155,6 +160,7 @@ def replay(
         watcher or (Fractions(progress) if progress else Silence()),
         timeout,
         counted_nul,
+        tls,
     )
     about = {
         "server": f"{host}:{port}",

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import ssl
@@ -12,15 +13,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import ismrmrd
+import numpy as np
 import pytest
+import typer
 from tests.service.authority import Authority
-from tests.service.peers import PATIENCE, Peer, kinds, readouts, wait_until, wire, words
+from tests.service.peers import HEADER, PATIENCE, Peer, kinds, readouts, wait_until, wire, words
 from tests.service.test_access import Running, running
 
+from chistream import replay_options
 from chistream.service.options import ServerOptions, TlsFiles, read_tls
 from chistream.service.relay import Relay
 from chistream.service.tls import Identity, client_context
 from chistream.stream.messages import Close, Image
+from chistream_simulator.replay import replay
 
 
 @pytest.fixture(scope="module")
@@ -220,3 +226,48 @@ def test_a_client_that_trusts_the_machines_authorities_refuses_ours(
         relay.shake_hands(PATIENCE)
     relay.close()
     ours.close()
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small scan in a file."""
+    path = tmp_path_factory.mktemp("raw") / "raw.h5"
+    with ismrmrd.Dataset(str(path), "dataset") as dataset:
+        dataset.write_xml_header(HEADER.xml)
+        for n in range(3):
+            line = ismrmrd.Acquisition.from_array(np.ones((2, 8), np.complex64))
+            line.scan_counter = n
+            dataset.append_acquisition(line)
+    return path
+
+
+def test_replay_speaks_tls(service: Running, authority: Authority, raw: Path) -> None:
+    identity = authority.issue("scanner")
+    context = client_context(authority.certificate, identity.certificate, identity.key)
+    host, port = service.address
+    result = replay([raw], host=host, port=port, config="count", tls=context)
+    assert result.succeeded, result.failure()
+    assert result.scans[0].n_images == 1
+
+
+def test_replay_says_why_tls_failed(
+    service: Running, authority: Authority, raw: Path, tmp_path: Path
+) -> None:
+    host, port = service.address
+    stranger = Authority(tmp_path)
+    for trusted, complaint in (
+        (stranger.certificate, "certificate is refused"),
+        (authority.certificate, "(?i)certificate required"),
+    ):
+        result = replay([raw], host=host, port=port, tls=client_context(trusted))
+        assert not result.succeeded
+        assert re.search(complaint, str(result.scans[0].error)), result.scans[0].error
+
+
+def test_replays_options_of_tls_go_together() -> None:
+    path = Path("x.pem")
+    assert replay_options.read_tls(None, None, None) is None
+    with pytest.raises(typer.BadParameter, match="--tls-ca"):
+        replay_options.read_tls(None, path, None)
+    with pytest.raises(OSError, match="cannot be read"):
+        replay_options.read_tls(path, None, None)

@@ -40,6 +40,8 @@ class Relay:
     ----------
     failure
         Why it ended, if not because both sides did.
+    is_refused
+        Whether that was for what TLS says, not for the network's sake.
 
     Notes
     -----
@@ -73,6 +75,7 @@ class Relay:
         self._is_over = False
         self._n_received = 0
         self.failure = ""
+        self.is_refused = False
 
     def describe(self) -> str:
         """Name the protocol, the cipher and the peer, for the log."""
@@ -130,7 +133,7 @@ class Relay:
                 waits = deadline is not None and not self._n_received
                 self._step(deadline if waits else None)
         except ssl.SSLError as error:
-            self.failure = _reason(error)
+            self.failure, self.is_refused = _reason(error), True
         except OSError as error:
             self.failure = str(error)  # one side is gone: so is the other now
         finally:

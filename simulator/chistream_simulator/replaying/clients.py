@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from ssl import SSLContext
 
 from chistream.errors import ChiStreamError
-from chistream_simulator.replaying.exchange import Exchange, connect
+from chistream_simulator.replaying.exchange import Exchange
 from chistream_simulator.replaying.hdf5 import ImageFile
 from chistream_simulator.replaying.results import ScanResult
 from chistream_simulator.replaying.script import Script
+from chistream_simulator.replaying.secure import connected
 from chistream_simulator.replaying.timeline import Pacing
 from chistream_simulator.replaying.watching import Watcher
 
@@ -34,6 +36,8 @@ class Surroundings:
         Longest silence of the server [s].
     counted_nul
         Whether texts end in a NUL that their length counts.
+    tls
+        Whom to trust, and what to prove oneself with; None: plain MRD.
     """
 
     address: tuple[str, int]
@@ -43,6 +47,7 @@ class Surroundings:
     watcher: Watcher
     timeout: float
     counted_nul: bool
+    tls: SSLContext | None = None
 
 
 class Clients:
@@ -96,7 +101,7 @@ class Clients:
     def _exchange(self, scan: ScanResult) -> None:
         shared = self._shared
         items = shared.script.items(scan.path, scan.n_total, scan.seed)
-        with connect(*shared.address) as connection:
+        with connected(*shared.address, shared.tls) as connection:
             shared.images.begin(scan.group)
             exchange = Exchange(
                 scan,
