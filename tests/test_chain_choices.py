@@ -205,6 +205,16 @@ def test_voxels_beyond_reason_are_refused(scan: tuple[ScanHeader, list[Message]]
         run(scan, "echoes", voxel_size=0.01)
 
 
+def test_voxels_beyond_reason_are_refused_before_the_scan(
+    scan: tuple[ScanHeader, list[Message]],
+) -> None:
+    settings, _ = parse_settings({"voxel_size": 0.01})
+    coming = iter(scan[1])
+    with pytest.raises(SettingsError, match="voxels of"):
+        list(run_chain("echoes", scan[0], settings, coming))
+    assert len(list(coming)) == len(scan[1])
+
+
 @pytest.mark.slow
 def test_sparks_are_taken_out_and_counted(tmp_path: Path) -> None:
     pictures, texts = [], []

@@ -30,6 +30,7 @@ from chistream.scan import (
     echo_options,
     encoding_plan,
     geometry_of,
+    grid_of,
     readouts_of,
     respiration_of,
     settings_warnings,
@@ -108,13 +109,7 @@ class Job:
     @cached_property
     def geometry(self) -> Geometry:
         """Where the reconstructed volume lies, in the voxels that the settings ask for."""
-        planned, wanted = geometry_of(self.head, self.header), self.settings.voxel_size
-        if wanted is None:
-            return planned
-        try:
-            return planned.interpolated(wanted)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
+        return self._in_voxels_wanted(geometry_of(self.head, self.header))
 
     @cached_property
     def nonlinearity(self) -> GradientNonlinearity | None:
@@ -195,7 +190,9 @@ class Job:
 
     def receive(self, messages: Messages) -> Messages:
         """Sort readouts while they come, pass images on, and finish k-space."""
-        _ = self.nonlinearity  # a file that is not there is told before the scan, not after it
+        # What cannot be done is told before the scan, not after it.
+        _ = self.nonlinearity
+        self._in_voxels_wanted(grid_of(self.header))
         options = acquisition_options(self.settings, gated=self.chain.gated)
         acquisition = Acquisition(self.plan, options)
         nz, ny, _ = self.plan.encoded_size
@@ -292,6 +289,15 @@ class Job:
         yield
         announce_stage("series")
         self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+    def _in_voxels_wanted(self, planned: Geometry) -> Geometry:
+        wanted = self.settings.voxel_size
+        if wanted is None:
+            return planned
+        try:
+            return planned.interpolated(wanted)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
     def _feed(self, acquisition: Acquisition, run: Acquisitions) -> None:
         self._note_head(run)

@@ -198,7 +198,6 @@ def geometry_of(head: Head, header: ScanHeader) -> Geometry:
     ReconstructionError
         If the readout carries no usable directions: the direction of B0 would be a guess.
     """
-    recon = header.encodings[0].recon
     directions = np.array([head["read_dir"], head["phase_dir"], head["slice_dir"]], dtype=float)
     if not np.allclose(directions @ directions.T, np.eye(3), atol=0.02):
         raise ReconstructionError(
@@ -210,8 +209,26 @@ def geometry_of(head: Head, header: ScanHeader) -> Geometry:
         )
     left, _, right = np.linalg.svd(directions)  # the nearest orthonormal set: float32 is not quite
     read, phase, normal = (_vector(direction) for direction in left @ right)
+    grid = grid_of(header)
+    return Geometry(grid.shape, grid.voxel_size, _vector(head["position"]), read, phase, normal)
+
+
+def grid_of(header: ScanHeader) -> Geometry:
+    """Tell the reconstructed grid before any readout says where it lies.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+
+    Returns
+    -------
+    Geometry
+        Its voxels, in the middle of the magnet.
+    """
+    recon = header.encodings[0].recon
     z, y, x = (f / n for f, n in zip(recon.field_of_view, recon.size, strict=True))
-    return Geometry(recon.size, (z, y, x), _vector(head["position"]), read, phase, normal)
+    return Geometry(recon.size, (z, y, x))
 
 
 def respiration_of(waveform: Waveform) -> tuple[float, float, RealArray] | None:
