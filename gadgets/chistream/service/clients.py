@@ -89,9 +89,9 @@ class Farewells:
 
     def prepare(self) -> None:
         """Load what `say` needs; later there may be no memory or descriptor left to load it."""
-        _last_words("")
+        _last_words("", ends=True)
 
-    def say(self, client: Client, reason: str) -> None:
+    def say(self, client: Client, reason: str | None) -> None:
         """End a client's stream, and keep its connection until it has been read.
 
         Parameters
@@ -99,12 +99,13 @@ class Farewells:
         client
             The client; handed over.
         reason
-            Sent as text, followed by CLOSE, where the stream still needs one and can take it.
+            Sent as text, followed by CLOSE, where the stream still needs one and can take it; None
+            if the client has been told already.
         """
         with contextlib.suppress(OSError):
             client.connection.settimeout(0.0)
             if client.position <= Position.BETWEEN:
-                client.connection.send(_last_words(reason))
+                client.connection.send(_last_words(reason, ends=True))
             client.connection.shutdown(socket.SHUT_WR)
         self._deadlines[client] = time.monotonic() + self._linger_seconds
         self._selector.register(client, selectors.EVENT_READ, lambda: self._discard(client))
@@ -139,12 +140,21 @@ class Farewells:
         client.close()
 
 
-def _last_words(reason: str) -> bytes:
+def tell(client: Client, reason: str) -> None:
+    """Say something to a client whose worker has died, if its stream can take it."""
+    with contextlib.suppress(OSError):
+        client.connection.settimeout(0.0)
+        if client.position <= Position.BETWEEN:
+            client.connection.send(_last_words(reason, ends=False))
+
+
+def _last_words(reason: str | None, *, ends: bool) -> bytes:
     # Loaded here, because a service is to listen at once, and this takes a moment.
     from chistream.stream.codec import encode
     from chistream.stream.messages import Close, Text
 
-    return b"".join(piece for m in (Text(reason), Close()) for piece in encode(m))
+    text = b"" if reason is None else b"".join(encode(Text(reason)))
+    return text + b"".join(encode(Close())) if ends else text
 
 
 def count_servable_clients() -> int:

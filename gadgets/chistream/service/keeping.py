@@ -1,5 +1,6 @@
 """What the service keeps of its sessions: raw data, journal, results made again."""
 
+import contextlib
 import logging
 import time
 from dataclasses import replace
@@ -76,6 +77,20 @@ class Keeper:
         path = self.raw_path(session)
         remove_spooled(path)
         return SpoolOrder(str(path), self._options.fsync, self._options.fsync_seconds)
+
+    def kept(self, session: str) -> SpoolOrder | None:
+        """Return where the bytes of a client are kept that runs or ran; None if they are not."""
+        if self._options is None or not self.raw_path(session).exists():
+            return None
+        path = str(self.raw_path(session))
+        return SpoolOrder(path, self._options.fsync, self._options.fsync_seconds)
+
+    def salvaged(self, session: str, n_bytes: int) -> None:
+        """Take note that more of an ended session has been kept."""
+        with contextlib.suppress(OSError):
+            record = None if self._journal is None else self._journal.read(session)
+            if self._journal is not None and record is not None:
+                self._journal.write(replace(record, n_bytes=n_bytes))
 
     def raw_path(self, session: str) -> Path:
         """Return where the raw data of a session are."""

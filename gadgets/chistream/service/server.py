@@ -4,15 +4,12 @@ import contextlib
 import logging
 import os
 import selectors
-import signal
 import socket
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 
-from chistream.service.clients import Client, Farewells, count_servable_clients
+from chistream.service.clients import Client, Farewells, count_servable_clients, tell
 from chistream.service.control import SHUTTING_DOWN, Position
 from chistream.service.entrance import Entrance
 from chistream.service.journal import SessionState
@@ -20,12 +17,15 @@ from chistream.service.keeping import Keeper
 from chistream.service.logs import configure_logging
 from chistream.service.monitoring import Monitoring
 from chistream.service.options import ServerOptions
+from chistream.service.process import announce, signals_stop
 from chistream.service.resuming import Resumer
+from chistream.service.salvage import Salvage
 from chistream.service.sessions import RunningSession, Watch, resident_bytes
 from chistream.service.workers import Worker, WorkerPool
 
 _LOG = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
+_STOP = b"x"
 _DIED = (
     "The reconstruction stopped: its process ended unexpectedly. The images made before were "
     "sent. The service's log has session {}."
@@ -55,7 +55,7 @@ def serve(options: ServerOptions, on_listening: OnListening | None = None) -> No
     """
     configure_logging(options.log_style, "supervisor")
     server = Server(options)
-    with _signals_stop(server):
+    with signals_stop(server.stop):
         server.run(on_listening)
 
 
@@ -79,6 +79,7 @@ class Server:
         self._sessions: dict[Worker, RunningSession] = {}
         self._watch = Watch(options.limits, options.memory_bytes)
         self._keeper = Keeper(None)
+        self._salvage = Salvage(options.limits, self._wake_up)
         self._resumer = Resumer(self._keeper, [])
         self._waiting: deque[Client] = deque()
         self._listener: socket.socket | None = None
@@ -113,8 +114,11 @@ class Server:
 
     def stop(self) -> None:
         """Ask the server to end, from any thread or signal handler; twice: at once."""
+        self._wake_up(_STOP)
+
+    def _wake_up(self, why: bytes = b"-") -> None:
         with contextlib.suppress(BlockingIOError, OSError):
-            os.write(self._wakeup_out, b"x")
+            os.write(self._wakeup_out, why)
 
     def _step(self) -> None:
         now = time.monotonic()
@@ -122,6 +126,7 @@ class Server:
             self._pool.fill(self._n_workers_wanted())
         elif self._deadline <= now:
             self._cut_sessions()
+        self._take_salvaged()
         self._farewells.expire(now)
         self._watch.look(list(self._sessions.values()), now)
         self._watch_listener(now)
@@ -159,16 +164,13 @@ class Server:
         host, port = self._listener.getsockname()[:2]
         _LOG.info("listening on %s:%d", host, port)
         if self._options.ready_file is not None:
-            # Renamed into place: whoever waits for the file never reads half of it.
-            partial = self._options.ready_file.with_suffix(".partial")
-            partial.write_text(f"{host}:{port}\n")
-            partial.rename(self._options.ready_file)
+            announce(self._options.ready_file, f"{host}:{port}\n")
         if on_listening is not None:
             on_listening(host, port)
 
     def _watch_listener(self, now: float) -> None:
         """Watch the listening socket exactly while another client can be taken."""
-        n_clients = len(self._sessions) + len(self._waiting)
+        n_clients = self._n_clients()
         wanted = (
             (n_clients < self._options.max_sessions or self._options.when_full == "refuse")
             and n_clients + len(self._farewells) + len(self._entrance) < self._max_clients
@@ -196,7 +198,7 @@ class Server:
 
     def _receive(self, client: Client) -> None:
         """Take a client that has come in."""
-        if len(self._sessions) + len(self._waiting) >= self._options.max_sessions:
+        if self._n_clients() >= self._options.max_sessions:
             self._tally.refuse("busy")
             self._refuse(
                 client, f"The service is busy with {len(self._sessions)} scans: try later."
@@ -204,6 +206,11 @@ class Server:
             return
         self._waiting.append(client)
         self._assign()
+
+    def _n_clients(self) -> int:
+        """Count who has a place; scans that are run again take none from a scanner."""
+        clients = [running.client for running in self._sessions.values()] + list(self._waiting)
+        return sum(not self._resumer.owns(client) for client in clients)
 
     def _assign(self) -> None:
         """Give waiting clients to ready workers."""
@@ -286,8 +293,22 @@ class Server:
         if self._resumer.owns(client):
             state, reason = self._resumer.end(client, state, reason)
         else:
-            self._farewells.say(client, f"ERROR    {running.cut or _DIED.format(client.session)}")
+            self._say_farewell(client, f"ERROR    {running.cut or _DIED.format(client.session)}")
         self._keeper.end(client.session, state, reason)
+
+    def _say_farewell(self, client: Client, reason: str) -> None:
+        """Let a client go; one that still sends a scan which nobody takes in, when it is done."""
+        order = self._keeper.kept(client.session)
+        is_open = client.position is Position.BETWEEN and self._deadline is None
+        if order is not None and is_open and self._salvage.begin(client, order):
+            tell(client, reason)
+        else:
+            self._farewells.say(client, reason)
+
+    def _take_salvaged(self) -> None:
+        while salvaged := self._salvage.take():
+            self._keeper.salvaged(salvaged.client.session, salvaged.n_bytes)
+            self._farewells.say(salvaged.client, None)
 
     # -- what is kept -------------------------------------------------------------------------
 
@@ -313,8 +334,8 @@ class Server:
         return self._options.spare_workers + len(self._waiting)
 
     def _take_stop(self) -> None:
-        self._n_stops += len(os.read(self._wakeup_in, 64))
-        if self._deadline is None:
+        self._n_stops += os.read(self._wakeup_in, 64).count(_STOP)
+        if self._n_stops and self._deadline is None:
             self._begin_shutdown()
         if self._n_stops > 1 and not self._is_cut:
             self._deadline = time.monotonic()
@@ -323,6 +344,7 @@ class Server:
         _LOG.info("shutting down; %d sessions running", len(self._sessions))
         self._deadline = time.monotonic() + self._options.shutdown_seconds
         self._stop_listening()
+        self._salvage.hasten()
         self._entrance.close()
         self._pool.close()
         while self._waiting:
@@ -339,7 +361,7 @@ class Server:
         self._deadline = time.monotonic() + _GRACE_SECONDS
 
     def _is_over(self) -> bool:
-        if self._deadline is None or self._sessions:
+        if self._deadline is None or self._sessions or self._salvage:
             return False
         self._farewells.hasten(_GRACE_SECONDS)
         return not self._farewells
@@ -368,21 +390,3 @@ class Server:
         os.close(self._wakeup_out)
         self._wakeup_out = -1  # the number may soon be another file's
         _LOG.info("ended")
-
-
-@contextlib.contextmanager
-def _signals_stop(server: Server) -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop the server; only the main thread may have handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        server.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -123,6 +123,10 @@ class SpoolWriter:
         if self._fsync == "each":
             self._sync()
 
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what has been written so far."""
+        return SpooledStream(self._path, self.n_bytes, 0).pieces()
+
     def close(self) -> None:
         """Finish; with a policy that forces writes, the disk has everything then."""
         self._stop.set()
