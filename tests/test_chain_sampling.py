@@ -77,6 +77,7 @@ def test_the_field_is_that_of_the_truth(raw: Path) -> None:
 
 
 @pytest.mark.slow
-def test_partial_fourier_can_be_completed_by_its_phase(raw: Path) -> None:
-    error, _ = field_error(raw, read_truth(truth_path(raw)), partial_fourier="pocs")
+@pytest.mark.parametrize("method", ["pocs", "predict"])
+def test_partial_fourier_can_be_completed(raw: Path, method: str) -> None:
+    error, _ = field_error(raw, read_truth(truth_path(raw)), partial_fourier=method)
     assert abs(np.median(error)) < 0.3

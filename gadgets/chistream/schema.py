@@ -202,8 +202,10 @@ class EchoSettings(BaseModel):
         description="How coils are learnt: voxel by voxel (Walsh), by ESPIRiT, or from their "
         "phase offsets (MCPC-3D-S, ASPIRE).",
     )
-    partial_fourier: Literal["pocs", "zero"] = Field(
-        "zero", description="Beyond the k-space covered: from smooth phase (POCS), or zeros."
+    partial_fourier: Literal["pocs", "predict", "zero"] = Field(
+        "zero",
+        description="Beyond the k-space covered: from smooth phase (POCS), predicted from all "
+        "coils and echoes (more accurate; takes minutes), or zeros.",
     )
     bipolar: Literal["auto", "none"] = Field(
         "auto", description="Phase between echoes of opposite readout; auto: found and removed."

@@ -21,6 +21,7 @@ from chistream.arrays import ComplexArray, Mask, RealArray, Size
 from chistream.echoes.calibration import calibration_block, low_resolution
 from chistream.echoes.coil_images import reconstruct_coil_images
 from chistream.echoes.combination import combine_coils
+from chistream.echoes.extrapolation import extrapolate_kspace
 from chistream.echoes.gfactor import grappa_noise, replicated_noise
 from chistream.echoes.grappa import GrappaWeights, learn_grappa
 from chistream.echoes.grappa_filling import apply_grappa
@@ -282,10 +283,25 @@ def partial_fourier(scan: Chest, kept: tuple[float, float]) -> Figures:
     support = np.zeros(reference.shape[1:], bool)
     support[...] = (z[:, None] & y)[:, :, None]
     covered = to_image(to_kspace(reference, axes) * support, axes)
-    return {
+    phase = np.exp(1j * np.angle(reference))
+    known = covered
+    for _ in range(30):
+        real = to_kspace((known * phase.conj()).real * phase, axes)
+        known = to_image(np.where(support, to_kspace(covered, axes), real), axes)
+    found = {
         "zeros": errors(covered, reference, scan),
         "POCS": errors(complete_kspace(covered, support), reference, scan),
+        "the true phase": errors(known, reference, scan),
     }
+    region = z[:, None] & y
+    for name, lines in {"": scan.clean, ", SNR 30": scan.noisy}.items():
+        filled = lines * region[:, :, None]
+        found["zeros" + name] = errors(scan.combine(filled), reference, scan)
+        start = time.perf_counter()
+        extrapolate_kspace(filled, region)
+        seconds = {"fill [s]": round(time.perf_counter() - start, 1)}
+        found["predicted" + name] = errors(scan.combine(filled), reference, scan) | seconds
+    return found | {"full sampling, SNR 30": errors(scan.combine(scan.noisy), reference, scan)}
 
 
 def measure(coil_energy: float = 0.999, **changes: object) -> dict[str, Figures]:

@@ -15,7 +15,7 @@ from tests.echoes.phantoms import (
 )
 
 from chistream.arrays import ComplexArray, Mask, RealArray, Size
-from chistream.echoes.options import EchoOptions, ParallelImaging
+from chistream.echoes.options import EchoOptions, ParallelImaging, PartialFourier
 from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
 
 SHAPE = (16, 40, 24)
@@ -37,6 +37,9 @@ def sampling_of(pattern: Mask, region: Mask = EVERYWHERE, places: Mask = EVERYWH
         lattice=places,
         readout_support=np.ones(SHAPE[2], bool),
     )
+
+
+FILLED: tuple[PartialFourier, ...] = ("predict", "zero")
 
 
 def steps_between(echoes: ComplexArray) -> ComplexArray:
@@ -159,6 +162,33 @@ def test_partial_fourier_is_completed_on_request() -> None:
         found, _, _ = reconstruct_echoes(sampled, sampling, SHAPE, options=options)
         errors.append(np.linalg.norm(np.abs(found) - np.abs(true)))
     assert errors[0] < 0.6 * errors[1]
+
+
+@pytest.mark.parametrize(
+    ("parallel_imaging", "is_predicted"), [("grappa", True), ("sense", False), ("none", True)]
+)
+def test_lines_are_predicted_where_the_lines_of_all_coils_are_known(
+    hybrid: ComplexArray, parallel_imaging: ParallelImaging, is_predicted: bool
+) -> None:
+    region = np.zeros(SHAPE[:2], bool)
+    region[:, 10:] = True
+    places = lattice(SHAPE[:2], (1, 2)) if parallel_imaging != "none" else np.ones_like(region)
+    pattern = (places | centre_block(SHAPE[:2], (8, 14))) & region
+    sampling = sampling_of(pattern, region, places)
+    predict, zero = (
+        reconstruct_echoes(
+            hybrid * pattern[:, :, None],
+            sampling,
+            SHAPE,
+            options=EchoOptions(parallel_imaging, partial_fourier=method, noise_map=True),
+        )
+        for method in FILLED
+    )
+    assert (np.abs(predict.echoes - zero.echoes).max() > 1e-3) == is_predicted
+    assert ("not covered is zero" in " ".join(predict.warnings)) != is_predicted
+    assert "not covered is zero" not in " ".join(zero.warnings)
+    if is_predicted:
+        assert predict.noise is None
 
 
 def test_asymmetric_echoes_are_completed_along_x() -> None:

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 ParallelImaging: TypeAlias = Literal["auto", "grappa", "sense", "low_rank", "wavelet", "none"]
 Sensitivities: TypeAlias = Literal["adaptive", "espirit", "mcpc3ds", "aspire"]
 GibbsFilter: TypeAlias = Literal["none", "tukey", "hann", "gaussian", "subvoxel"]
-PartialFourier: TypeAlias = Literal["pocs", "zero"]
+PartialFourier: TypeAlias = Literal["pocs", "predict", "zero"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class EchoOptions:
         their lines predict each other (``espirit``), or from their phase offsets (``mcpc3ds``,
         ``aspire``), which parallel imaging by sensitivities cannot use as well.
     partial_fourier
-        What stands outside the region: what the smoothness of phase says (``pocs``), or ``zero``.
+        What stands outside the region: what the smoothness of phase says (``pocs``), what the
+        lines of all coils and echoes predict (``predict``, minutes at full size), or ``zero``.
     gibbs_filter, gibbs_width
         What is done against ringing, and the width of the taper; None: its own.
     noise_map

@@ -13,6 +13,7 @@ from chistream.echoes.coil_images import to_recon_grid
 from chistream.echoes.coil_model import learn_coils
 from chistream.echoes.combination import combine_kspace
 from chistream.echoes.early_weights import EarlyWeights
+from chistream.echoes.extrapolation import extrapolate_kspace
 from chistream.echoes.gfactor import grappa_noise, sense_noise
 from chistream.echoes.grappa_filling import apply_grappa
 from chistream.echoes.options import EchoOptions
@@ -151,17 +152,20 @@ def _combine(
         csm = learn_coils(hybrid, hybrid)
         return Reconstructed(combine_kspace(hybrid, csm), (warning,) if is_filled else ())
     if not is_filled:
+        is_extended = _extend(hybrid, sampling, options)
         csm = _learn_from_all(hybrid, block, sampling, options)
-        noise = _noise_of_zeros(csm, sampling) if options.noise_map else None
+        has_formula = options.noise_map and not is_extended
+        noise = _noise_of_zeros(csm, sampling) if has_formula else None
         return Reconstructed(combine_kspace(hybrid, csm), noise=noise)
     method = options.parallel_imaging
     if method == "grappa" or (method == "auto" and not sampling.lattice.all()):
         return _fill_lattice(hybrid, block, sampling, options, early)
     csm = learn_coils(hybrid, block, options.sensitivities, sampling.TE, sampling.reversed_echoes)
+    warnings = _not_extended(sampling, options)
     if method == "low_rank" or method == "wavelet":
-        return Reconstructed(solve_regularised(hybrid, sampling.sampled, csm, method))
+        return Reconstructed(solve_regularised(hybrid, sampling.sampled, csm, method), warnings)
     echoes = solve_sense(hybrid, sampling.sampled, csm)
-    return Reconstructed(echoes, noise=_noise_of_sense(csm, sampling, options))
+    return Reconstructed(echoes, warnings, _noise_of_sense(csm, sampling, options))
 
 
 def _fill_lattice(
@@ -181,12 +185,31 @@ def _fill_lattice(
     own = None if sampling.calibration is not None else sampling.middle
     learnt = early.weights(block if own is None else own, sampling.lattice)
     apply_grappa(hybrid, sampling.sampled, sampling.region, learnt)
+    is_extended = _extend(hybrid, sampling, options)
     csm = _learn_from_all(hybrid, block, sampling, options)
     echoes = combine_kspace(hybrid, csm)
-    if not options.noise_map:
+    if is_extended or not options.noise_map:
         return Reconstructed(echoes)
     noise = grappa_noise(csm, learnt, sampling.sampled[0], sampling.region)
     return Reconstructed(echoes, noise=noise * _part_read(sampling))
+
+
+def _extend(hybrid: ComplexArray, sampling: Sampling, options: EchoOptions) -> bool:
+    """Fill what lies outside the region in place, if that was asked for, and tell whether."""
+    is_extended = options.partial_fourier == "predict" and not sampling.region.all()
+    if is_extended:
+        extrapolate_kspace(hybrid, sampling.region)
+    return is_extended
+
+
+def _not_extended(sampling: Sampling, options: EchoOptions) -> tuple[str, ...]:
+    """Say that what lies outside the region stays zero: no coil's k-space is whole."""
+    if options.partial_fourier != "predict" or sampling.region.all():
+        return ()
+    return (
+        "The part of k-space that was not covered is zero: only GRAPPA leaves all coils' lines to "
+        "predict it from.",
+    )
 
 
 def _learn_from_all(
