@@ -1,8 +1,10 @@
 """The service behind TLS: real processes, and peers that behave or do not."""
 
 import contextlib
+import logging
 import os
 import re
+import selectors
 import signal
 import socket
 import ssl
@@ -22,9 +24,21 @@ from tests.service.peers import HEADER, PATIENCE, Peer, kinds, readouts, wait_un
 from tests.service.test_access import Running, running
 
 from chistream import replay_options
+from chistream.service.clients import Client
+from chistream.service.entrance import Entrance
+from chistream.service.logs import LogStyle
+from chistream.service.metrics import Tally
 from chistream.service.options import ServerOptions, TlsFiles, read_tls
 from chistream.service.relay import Relay
-from chistream.service.tls import Identity, client_context
+from chistream.service.tls import (
+    Identity,
+    TlsFront,
+    _setup_bytes,
+    carry,
+    client_context,
+    main,
+    server_context,
+)
 from chistream.stream.messages import Close, Image
 from chistream_simulator.replay import replay
 
@@ -239,6 +253,130 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
             line.scan_counter = n
             dataset.append_acquisition(line)
     return path
+
+
+def test_the_log_has_who_came_and_why_others_did_not(
+    authority: Authority, files: TlsFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    def meet(*, speak: bool) -> None:
+        network, client = socket.socketpair()
+        plain, behind = socket.socketpair()
+        relay = Relay(network, plain, server_context(files))
+        thread = threading.Thread(target=carry, args=(relay, "abc123", 1.0))
+        thread.start()
+        if speak:
+            identity = authority.issue("scanner-7")
+            context = client_context(authority.certificate, identity.certificate, identity.key)
+            with context.wrap_socket(client, server_hostname="127.0.0.1") as known:
+                known.sendall(b"hello")
+                assert behind.recv(5) == b"hello"
+                socket.socket.sendall(known, b"no TLS" * 100)
+                assert behind.recv(5) == b""
+        client.close()
+        thread.join(PATIENCE)
+        behind.close()
+
+    with caplog.at_level("INFO", "chistream"):
+        meet(speak=True)
+        meet(speak=False)
+    found = [(record.getMessage(), record.__dict__["session"]) for record in caplog.records]
+    assert all(session == "abc123" for _, session in found)
+    known, ended, left = (words for words, _ in found)
+    assert re.fullmatch(r"TLSv1.3 TLS_\w+, client '.*scanner-7'", known), known
+    assert ended.startswith("the TLS connection ended: the TLS handshake failed")
+    assert re.match("(the peer left|lost) during the TLS handshake", left)
+
+
+def test_a_tls_process_ends_with_its_supervisor_and_serves_what_it_gets(
+    files: TlsFiles, monkeypatch: pytest.MonkeyPatch, logger: logging.Logger
+) -> None:
+    def no_process() -> int:
+        raise OSError("no process left")
+
+    monkeypatch.setattr(os, "fork", no_process)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    handler = signal.getsignal(signal.SIGCHLD)
+    path = sys.path[:]
+    ours.send(_setup_bytes(files, LogStyle("CRITICAL")))
+    fd = theirs.detach()
+    client, network = socket.socketpair()
+    plain, behind = socket.socketpair()
+    socket.send_fds(ours, [b"abc123"], [network.fileno(), plain.fileno()])
+    network.close()
+    plain.close()
+    ours.shutdown(socket.SHUT_WR)
+    try:
+        assert main(fd) == 0
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+        sys.path[:] = path
+    assert ours.recv(100) == b"ready"
+    # No process could be made for the client: it is let go.
+    assert client.recv(1) == behind.recv(1) == b""
+    for one in (ours, client, behind):
+        one.close()
+    assert logger.name == "chistream"
+
+
+def test_a_tls_process_without_a_certificate_says_so(
+    tmp_path: Path, logger: logging.Logger
+) -> None:
+    with pytest.raises(OSError, match="cannot be read"):
+        TlsFront(TlsFiles(tmp_path / "nowhere.pem"), LogStyle("CRITICAL"))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    path = sys.path[:]
+    ours.send(_setup_bytes(TlsFiles(tmp_path / "nowhere.pem"), LogStyle("CRITICAL")))
+    assert main(theirs.detach()) == 1
+    sys.path[:] = path
+    assert b"cannot be read" in ours.recv(1000)
+    ours.close()
+    assert logger.name == "chistream"
+
+
+def test_a_client_for_whom_there_is_no_tls_is_let_go(
+    files: TlsFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    tally, arrived = Tally(), list[Client]()
+    selector = selectors.DefaultSelector()
+    entrance = Entrance(ServerOptions(tls=files), selector, arrived.append, tally)
+    entrance.open()
+    try:
+        assert entrance._front is not None
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(socket, "send_fds", no_room)
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                client = socket.create_connection(listener.getsockname(), PATIENCE)
+                connection, _ = listener.accept()
+                entrance.admit(connection, "127.0.0.1")
+                assert client.recv(1) == b""
+                client.close()
+        assert "no TLS for this client" in caplog.text
+        assert tally.refusals["tls"] == 1
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = socket.create_connection(listener.getsockname(), PATIENCE)
+            connection, _ = listener.accept()
+        entrance.admit(connection, "127.0.0.1")
+        assert len(entrance) == 1
+    finally:
+        entrance.close()
+    assert client.recv(1) == b""
+    client.close()
+    selector.close()
+    assert not arrived
+
+
+def no_room(*_: object) -> int:
+    raise BlockingIOError("full")
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """The package's logger, put back as it was."""
+    logger = logging.getLogger("chistream")
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    yield logger
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 def test_replay_speaks_tls(service: Running, authority: Authority, raw: Path) -> None:

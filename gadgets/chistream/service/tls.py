@@ -25,6 +25,7 @@ from chistream.service.relay import HandshakeFailed, Relay
 
 _LOG = logging.getLogger(__name__)
 _MAX_BYTES = 65_536
+_START_SECONDS = 30.0
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; all of TLS 1.3 are as good
 
 
@@ -232,7 +233,13 @@ class TlsFront:
             )
         self._control = ours
         self._control.send(_setup_bytes(self._files, self._log_style))
-        answer = self._control.recv(_MAX_BYTES)
+        self._control.settimeout(_START_SECONDS)
+        try:
+            answer = self._control.recv(_MAX_BYTES)
+        except TimeoutError:
+            self._process.kill()
+            answer = b""
+        self._control.settimeout(None)
         if answer != b"ready":
             self.close()
             raise OSError(answer.decode() or "the TLS process could not be started")
@@ -287,7 +294,10 @@ def main(control_fd: int) -> int:
 
 
 def _serve_one(control: socket.socket, identity: Identity, seconds: float) -> bool:
-    payload, fds, _, _ = socket.recv_fds(control, _MAX_BYTES, 2)
+    try:
+        payload, fds, _, _ = socket.recv_fds(control, _MAX_BYTES, 2)
+    except ConnectionError:
+        return False
     if not payload or len(fds) != 2:
         return False
     with socket.socket(fileno=fds[0]) as network, socket.socket(fileno=fds[1]) as plain:
