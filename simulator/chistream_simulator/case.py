@@ -75,6 +75,7 @@ class Case(
 
 _BELONGS_TO: dict[str, tuple[str, ...]] = {
     "infarct_": ("chest",),
+    "jet_": ("chest",),
     "liver_": ("chest",),
     "heart_iron": ("chest",),
     "shunt": ("chest",),

@@ -16,6 +16,7 @@ from chistream_simulator.echo_phases import EchoPhases
 from chistream_simulator.grids import cropped, refined, turned, with_size
 from chistream_simulator.magnetics.shim import shim_field, shim_terms
 from chistream_simulator.options.slab import turn_matrix
+from chistream_simulator.phantoms.jets import Jet
 from chistream_simulator.phantoms.phantom import Phantom
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Scene, block_points
@@ -54,6 +55,8 @@ class ObjectMaps:
         What else the echoes carry.
     velocities
         Of the blood (L, P, S) by label [m/s].
+    jets
+        Of blood that flows faster than its surroundings.
     """
 
     scene: Scene
@@ -61,12 +64,16 @@ class ObjectMaps:
     phase_offset: RealArray
     phases: EchoPhases
     velocities: Mapping[str, Point]
+    jets: tuple[Jet, ...] = ()
 
     def phase_of(self, echo: int) -> RealArray:
         """Phase of an echo but for that of the field [rad]; broadcasts to ``(z, y, x)``."""
         per_velocity = self.phases.velocity_phase(echo)
         flow = [np.dot(self.velocities.get(n, (0, 0, 0)), per_velocity) for n in self.scene.names]
-        phase = self.phase_offset + self.phases.phase(echo, block_points(self.scene.geometry))
+        points = block_points(self.scene.geometry)
+        phase = self.phase_offset + self.phases.phase(echo, points)
+        for jet in self.jets:
+            phase = phase + np.dot(jet.direction, per_velocity) * jet.speed(points)
         if any(flow):
             phase = phase + np.asarray([0.0, *flow], np.float32)[self.scene.labels]
         return np.asarray(phase, np.float32)
@@ -109,9 +116,9 @@ class Imaging:
 
     def maps(self, geometry: Geometry, pose: Pose = AT_REST) -> ObjectMaps:
         """Find what the scanner sees on a grid in a pose of the patient."""
-        return self._seen(*self.phantom.scene_with_field(geometry, pose))
+        return self._seen(*self.phantom.scene_with_field(geometry, pose), pose)
 
-    def _seen(self, scene: Scene, field: RealArray) -> ObjectMaps:
+    def _seen(self, scene: Scene, field: RealArray, pose: Pose = AT_REST) -> ObjectMaps:
         """Excite a scene, which is changed in place, and shim its field."""
         profile = self._slab_profile(scene.geometry)
         for signal in ("water", "fat"):
@@ -121,7 +128,8 @@ class Imaging:
             points, self.shim, centre=self.geometry.position, b0_direction=self.case.b0_direction
         )
         offset = self._phase_offset(points)
-        return ObjectMaps(scene, field, offset, self.phases, self.phantom.velocities)
+        jets = self.phantom.jets(pose)
+        return ObjectMaps(scene, field, offset, self.phases, self.phantom.velocities, jets)
 
     @cached_property
     def object_geometry(self) -> Geometry:

@@ -9,6 +9,11 @@ from chistream.physics.constants import GAMMA_BAR
 from chistream.physics.geometry import Geometry
 from chistream_simulator.case import Case
 from chistream_simulator.echo_phases import EchoPhases, concomitant_field
+from chistream_simulator.imaging import Imaging
+from chistream_simulator.phantoms.jets import Jet
+from chistream_simulator.phantoms.library import make_phantom
+from chistream_simulator.phantoms.pose import Pose
+from chistream_simulator.phantoms.scene import block_points
 from chistream_simulator.phantoms.shapes import Points
 
 AXIAL = Geometry((8, 9, 10), (5.0, 2.0, 2.0))
@@ -139,3 +144,45 @@ def test_flow_has_the_phase_that_its_way_through_the_gradient_gives(readout: str
         turns = GAMMA_BAR * float(np.sum(gradient * place)) * (times[1] - times[0])
         followed = 2 * np.pi * turns
         assert phases.velocity_phase(echo) @ velocity == pytest.approx(followed, abs=2e-3)
+
+
+def test_a_jet_is_a_parabola_that_fades() -> None:
+    jet = Jet((10.0, 0.0, 0.0), (0.0, 0.6, -0.8), 40.0, 5.0, 2.0)
+    along = np.array([-1.0, 0.0, 10.0, 30.0, 39.0, 41.0])
+    left, posterior, superior = (
+        s + d * along for s, d in zip(jet.start, jet.direction, strict=True)
+    )
+    expected = np.array([0, 2, 2, 1, 0.1, 0])
+    np.testing.assert_allclose(jet.speed((left, posterior, superior)), expected, atol=1e-5)
+    across = (np.array([10.0, 12.5, 15.0, 17.0]), np.full(4, 6.0), np.full(4, -8.0))
+    np.testing.assert_allclose(jet.speed(across), np.array([2, 1.5, 0, 0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("readout", ["bipolar", "flyback"])
+def test_a_jet_turns_echoes_by_the_first_moment_of_their_gradient(readout: str) -> None:
+    changes = {"phantom": "chest", "matrix": (8, 32, 32), "fov": (120.0, 300.0, 300.0)}
+    still, imaging = (
+        Imaging(case, make_phantom(case))
+        for case in (case_of(**changes, readout=readout, jet_velocity=v) for v in (0.0, 1.5))
+    )
+    maps = imaging.resting
+    change = np.array([maps.phase_of(e) - still.resting.phase_of(e) for e in range(3)])
+    inside = np.abs(change[0]) > 1e-6
+    assert set(maps.scene.labels[inside]) <= {1 + maps.scene.names.index("LV")}
+    jet = imaging.phantom.jets()[0]
+    speed_there = jet.speed(block_points(imaging.geometry))
+    seen = -np.dot(jet.direction, imaging.geometry.read_dir)
+    for echo, per_velocity in enumerate(imaging.phases.train.velocity_phase):
+        np.testing.assert_allclose(change[echo], seen * per_velocity * speed_there, atol=1e-5)
+    alternating = change[1][inside] - (change[0] + change[2])[inside] / 2
+    if readout == "bipolar":
+        assert np.abs(alternating).max() > 0.2
+    else:
+        assert np.abs(alternating).max() < 0.02
+
+
+def test_a_jet_goes_along_with_the_heart() -> None:
+    case = case_of(phantom="chest", jet_velocity=1.0, tracking_factor=0.5, tracking_factor_ap=0.0)
+    phantom = make_phantom(case)
+    rest, low = (phantom.jets(Pose(descent))[0].start for descent in (0.0, 10.0))
+    np.testing.assert_allclose(np.subtract(low, rest), (0.0, 0.0, -5.0), atol=1e-9)

@@ -237,7 +237,7 @@ def _reliable(
 
 
 def _shells(shape: tuple[int, ...]) -> IntArray:
-    """Number the shells of lines ``(kz, ky)``."""
+    """Find the number of the shell of each line ``(kz, ky)``."""
     kz, ky = ((np.arange(n) - n // 2) / (n / 2) for n in shape)
     radius = np.hypot(kz[:, None], ky)
     shells: IntArray = np.minimum((radius / radius.max() * _SHELLS).astype(int), _SHELLS - 1)

@@ -33,6 +33,14 @@ class PatientOptions(Section):
         le=5,
         description="Of each chamber's usual velocity at the trigger delay; 0: rest.",
     )
+    jet_velocity: float = Field(
+        0.0,
+        ge=0,
+        le=6,
+        description="Peak speed of a jet from a narrow mitral valve into the left ventricle "
+        "[m/s]; 0: none.",
+    )
+    jet_width: float = Field(14.0, gt=0, le=30, description="Width of the jet [mm].")
     subcutaneous_fat: float = Field(15.0, ge=0, le=40, description="Thickness [mm]; 0: none.")
     epicardial_fat: float = Field(
         6.0,

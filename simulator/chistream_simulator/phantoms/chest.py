@@ -11,9 +11,10 @@ from chistream_simulator.circulation import chamber_velocities
 from chistream_simulator.phantoms.anatomy import abdomen, thorax
 from chistream_simulator.phantoms.anatomy.beating import BeatingHeart
 from chistream_simulator.phantoms.anatomy.heart import AXES
+from chistream_simulator.phantoms.jets import Jet
 from chistream_simulator.phantoms.painted import PaintedPhantom
 from chistream_simulator.phantoms.phantom import PencilBeam, tissue_values
-from chistream_simulator.phantoms.pose import Pose
+from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Part, TissueValues
 from chistream_simulator.phantoms.shapes import Point
 
@@ -22,6 +23,9 @@ LENGTH = (-215.0, 215.0)
 
 SILENT = ("air", "lung", "cortical_bone")
 """Tissues whose field is background, since they give hardly any signal."""
+
+JET_LENGTH = 50.0
+"""Of a jet from the mitral valve into the left ventricle, two thirds of it [mm]."""
 
 BEAM_RADIUS = 12.5
 """Of the navigator, 25 mm wide as on scanners [mm]."""
@@ -63,6 +67,15 @@ class ChestPhantom(PaintedPhantom):
     def velocities(self) -> Mapping[str, Point]:
         """Velocity (L, P, S) of the blood in each chamber and vessel at the trigger delay [m/s]."""
         return chamber_velocities(self._case, AXES[2])
+
+    def jets(self, pose: Pose = AT_REST) -> tuple[Jet, ...]:
+        """Return the jet behind a narrow mitral valve, if the patient has one."""
+        if not self._case.jet_velocity:
+            return ()
+        heart = self._heart.at(pose)
+        valve = heart.place(0.0, 0.0, -heart.base)
+        radius = self._case.jet_width / 2
+        return (Jet(valve, AXES[2], JET_LENGTH, radius, self._case.jet_velocity),)
 
     def values_in(self, pose: Pose) -> TissueValues:
         """Values of the tissues in a pose: lungs that fill become lighter and more magnetic.

@@ -16,6 +16,7 @@ from chistream_simulator.blood import blood_r2star, deoxygenated_chi, deoxygenat
 from chistream_simulator.case import Case
 from chistream_simulator.circulation import chamber_saturations
 from chistream_simulator.disease import diseased
+from chistream_simulator.phantoms.jets import Jet
 from chistream_simulator.phantoms.pose import AT_REST, Pose
 from chistream_simulator.phantoms.scene import Part, Scene, TissueValues, blank_scene
 from chistream_simulator.phantoms.shapes import Point, Shape
@@ -128,6 +129,10 @@ class Phantom(ABC):
     def velocities(self) -> Mapping[str, Point]:
         """Velocity (L, P, S) of what flows in a label at the trigger delay [m/s]."""
         return {}
+
+    def jets(self, pose: Pose = AT_REST) -> tuple[Jet, ...]:  # noqa: ARG002
+        """Jets of blood in a pose of the patient."""
+        return ()
 
     @property
     def beam(self) -> PencilBeam:
