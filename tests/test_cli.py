@@ -50,6 +50,7 @@ def test_the_version_is_the_package_s() -> None:
         ("reconstruct",),
         ("stream",),
         ("openrecon",),
+        ("convert",),
         ("compare",),
         ("gadgetron",),
         ("gadgetron", "install"),

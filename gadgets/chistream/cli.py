@@ -9,7 +9,7 @@ import typer
 
 import chistream
 from chistream import replay_options
-from chistream.commands import gadgetron, openrecon, service, sessions, streams
+from chistream.commands import convert, gadgetron, openrecon, service, sessions, streams
 from chistream.commands.shared import AsJson, Assignments, Group, RawFiles, Seed
 from chistream.errors import ChiStreamError
 from chistream.terminal import complain, err, list_and_exit, out, progress, show, stoppable
@@ -186,6 +186,7 @@ def simulate(
 app.command()(service.serve)
 app.command()(sessions.sessions)
 app.command()(streams.stream)
+app.command()(convert.convert)
 app.command()(openrecon.openrecon)
 
 

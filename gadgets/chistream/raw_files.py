@@ -1,15 +1,15 @@
 """Raw data in whatever form they come: told apart by their content, not by their names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import h5py
 
 from chistream.errors import FileFormatError
-from chistream.stream.files import groups_of, read_messages
-from chistream.stream.messages import Message, MessageId
-from chistream.stream.stream_files import read_stream_file
+from chistream.stream.files import MessageWriter, groups_of, read_messages
+from chistream.stream.messages import Message, MessageId, Text
+from chistream.stream.stream_files import StreamWriter, read_stream_file
 
 RawKind: TypeAlias = Literal["hdf5", "stream", "mrd2"]
 
@@ -88,6 +88,44 @@ def read_raw_file(
         from chistream.mrd2.files import read_mrd2_file
 
         yield from read_mrd2_file(path, waveforms=waveforms, images=images)
+
+
+def write_raw_file(
+    path: str | Path, messages: Iterable[Message], kind: RawKind, group: str = "dataset"
+) -> None:
+    """Write raw data or images in one of the forms.
+
+    Parameters
+    ----------
+    path
+        The file; replaced.
+    messages
+        The header first.
+    kind
+        What to write; see `kind_of_file`.
+    group
+        The group in an HDF5 file.
+
+    Raises
+    ------
+    FileFormatError
+        If it is MRD version 2, and the package for that is not there.
+    OSError
+        If the file cannot be written.
+    """
+    if kind == "hdf5":
+        with MessageWriter(path, group) as file:
+            for message in messages:
+                file.write(message)
+    elif kind == "stream":
+        with Path(path).open("wb") as target, StreamWriter(target) as stream:
+            for message in messages:
+                if not isinstance(message, Text):  # ISMRMRD's own tools take none
+                    stream.write(message)
+    else:
+        from chistream.mrd2.files import write_mrd2
+
+        write_mrd2(str(path), messages)
 
 
 def groups_in(path: str | Path) -> list[str]:
