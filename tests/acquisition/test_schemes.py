@@ -9,6 +9,7 @@ import pytest
 
 from chistream.acquisition.assembly import Acquisition, AcquisitionOptions
 from chistream.acquisition.compression import CompressionOptions
+from chistream.acquisition.gating import gating_figures
 from chistream.acquisition.gating_options import GatingOptions, field_reader
 from chistream.acquisition.positions import BeltTrack, NavigatorTrack
 from chistream.acquisition.readouts import Readout
@@ -232,6 +233,25 @@ def test_figures_are_there_while_the_scan_runs(scanner: Scanner) -> None:
     assert acquisition.finish().gating.completeness == pytest.approx(1.0, abs=0.1)
     ungated = Acquisition(scanner.plan, AcquisitionOptions(gating=GatingOptions(scheme="none")))
     assert ungated.progress().reason == "gating is switched off"
+    live = gating_figures(found)
+    assert live["histogram"] == found.histogram.tolist()
+    assert live["drift_mm"] == found.drift_mm is not None
+    assert live["rejected"] == found.rejected
+    assert live["completeness"] == found.completeness
+    low, high = live["window_mm"]
+    assert high - low == pytest.approx(found.window_mm)
+
+
+def test_completeness_is_told_of_scans_that_are_not_gated(scanner: Scanner) -> None:
+    ungated = Acquisition(scanner.plan, AcquisitionOptions(gating=GatingOptions(scheme="none")))
+    assert ungated.progress().completeness == 0.0
+    lines = scanner.lines()
+    for readout in lines[:40]:  # of 60; 32 are handed on together
+        ungated.feed(readout)
+    assert 0.1 < gating_figures(ungated.progress())["completeness"] < 0.9
+    for readout in lines[40:]:
+        ungated.feed(readout)
+    assert ungated.finish().gating.completeness == 1.0
 
 
 def test_an_ectopic_beat_is_rejected_with_its_neighbours(scanner: Scanner) -> None:

@@ -1,6 +1,6 @@
 """What gating did, in figures for people: while the scan runs, and at its end."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -138,7 +138,7 @@ def report_gating(
     )
 
 
-def report_ungated(reason: str, window: float) -> GatingReport:
+def report_ungated(reason: str, window: float, completeness: float | None = None) -> GatingReport:
     """Sum up a scan that was not gated, and say why.
 
     Parameters
@@ -147,14 +147,17 @@ def report_ungated(reason: str, window: float) -> GatingReport:
         Why not, in words a radiographer understands.
     window
         Full width of the window that would have been used [mm].
+    completeness
+        Part of the lines that have been measured, in [0, 1]; None if it is not known.
 
     Returns
     -------
     GatingReport
-        Without figures.
+        Without other figures.
     """
     nothing = np.zeros(0, np.float32)
-    return GatingReport("ungated", reason, 0, 0, None, window, nothing, None, None, 0)
+    report = GatingReport("ungated", reason, 0, 0, None, window, nothing, None, None, 0)
+    return replace(report, completeness=completeness)
 
 
 def gating_figures(report: GatingReport) -> dict[str, Any]:

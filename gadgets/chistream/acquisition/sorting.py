@@ -164,7 +164,7 @@ class Sorter:
         """Sum up what gating did so far; k-space stays as it is."""
         if self._track is None:
             waiting = "end-expiration is not known yet" if self._is_gated else self._why_ungated()
-            return report_ungated(waiting, self._options.window)
+            return self._ungated(waiting)
         beats, _, wanted = self._judge.judge(self._track, self._times_of_lines())
         return self._report(beats, self._window_at(wanted))
 
@@ -182,7 +182,7 @@ class Sorter:
             self._is_gated = self._learn()
         if self._track is None:
             self._put_all()
-            return self._kspace, report_ungated(self._why_ungated(), self._options.window)
+            return self._kspace, self._ungated(self._why_ungated())
         beats, starts, wanted = self._judge.judge(self._track, self._times_of_lines())
         while self._held:
             self._put(self._held.pop(), beats, starts)
@@ -241,6 +241,9 @@ class Sorter:
         if source in {"auto", "self"} and len(self._self):
             return self._self
         return self._reported if self._options.accepts != "none" else None
+
+    def _ungated(self, reason: str) -> GatingReport:
+        return report_ungated(reason, self._options.window, self._completeness)
 
     def _why_ungated(self) -> str:
         if not self._options.is_on:
