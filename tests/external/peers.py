@@ -1,5 +1,6 @@
 """Gadgetron's side of the socket, as its C++ nodes speak to an external module."""
 
+import encodings.idna  # noqa: F401  (two threads that load it at once can fail)
 import os
 import socket
 import struct
