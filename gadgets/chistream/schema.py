@@ -185,7 +185,7 @@ class AcquisitionSettings(BaseModel):
         gt=0,
         le=1,
         description="Part of the signal's energy that virtual coils keep; empty: 0.999, or 0.9999 "
-        "where more than every second line is left out.",
+        "for accelerated scans.",
     )
 
 
