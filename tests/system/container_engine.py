@@ -113,7 +113,9 @@ class Engine:
         self.podman("rmi", "--all", "--force", check=False)
         for mounted in _mounts_under(self._folder):
             subprocess.run(["umount", "--lazy", mounted], check=False)
-        shutil.rmtree(self._folder)
+        # Files of other users than root belong, without root, to somebody who is not us.
+        within = [] if os.geteuid() == 0 else ["podman", "unshare"]
+        subprocess.run([*within, "rm", "-rf", self._folder], env=self.environment, check=True)
 
 
 @contextmanager
@@ -135,7 +137,7 @@ def shared_engine(folder: Path) -> Iterator[tuple[Engine, Path]]:
     mine = users / str(os.getpid())
     with locked(folder / "lock"):
         require_tools()
-        engine, is_ready = Engine(store), folder / "ready"
+        engine, is_ready = Engine(store), store / "ready"
         if not is_ready.exists():
             engine.use_base(base_archive())
             is_ready.touch()
