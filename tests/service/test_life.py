@@ -40,10 +40,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
         return started[-1]
 
     yield start_one
+    while Peer.opened:
+        Peer.opened.pop().socket.close()
     for service in started:
-        if service.process.poll() is None:
-            service.process.kill()
-            service.process.wait(PATIENCE)
+        service.end_soon()
 
 
 def scan_bytes(chain: str, n: int = 3) -> bytes:

@@ -132,6 +132,7 @@ INSERT OR REPLACE INTO sessions VALUES (
     :n_images, :stages, :result, :raw, :outputs, :attempts, :owner)
 """
 _READ_ALL = "SELECT * FROM sessions ORDER BY started, id"
+_READ_KEPT = "SELECT * FROM sessions WHERE raw != '' OR state = 'running' ORDER BY started, id"
 _READ_ONE = "SELECT * FROM sessions WHERE id = ?"
 _DELETE = "DELETE FROM sessions WHERE id = ?"
 
@@ -198,6 +199,10 @@ class Journal:
     def read_all(self) -> list[SessionRecord]:
         """Return all sessions, in the order they began."""
         return [_record(row) for row in self._execute(_READ_ALL, ())]
+
+    def read_kept(self) -> list[SessionRecord]:
+        """Return those that run or have raw data: few, however long the journal is."""
+        return [_record(row) for row in self._execute(_READ_KEPT, ())]
 
     def close(self) -> None:
         """Close it."""

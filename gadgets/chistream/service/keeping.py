@@ -113,9 +113,9 @@ class Keeper:
         if record is None:
             return
         if state is SessionState.LOOKED:
-            self.chronicle.forget(session)
             if record.raw:
                 remove_spooled(Path(record.raw))
+            self.chronicle.forget(session)
             return
         if record.raw:
             self.chronicle.update(session, _size_of(Path(record.raw)))
@@ -126,7 +126,7 @@ class Keeper:
         """Return the scans whose result nobody has, and that may be run again."""
         if self._journal is None:
             return []
-        return [record for record in self._journal.read_all() if record.is_unfinished]
+        return [record for record in self._journal.read_kept() if record.is_unfinished]
 
     def resumable(self) -> list[SessionRecord]:
         """Return the unfinished scans that have not failed to finish again and again."""
@@ -178,7 +178,7 @@ def take_over(folder: Path, journal: Journal) -> None:
     OSError
         If the journal cannot be written.
     """
-    records = journal.read_all()
+    records = journal.read_kept()
     for record in records:
         if record.state is SessionState.RUNNING and not is_owner_alive(
             folder / OWNERS, record.owner

@@ -72,7 +72,7 @@ def prune(journal: Journal, options: SpoolOptions, now: float | None = None) -> 
     OSError
         If something cannot be removed.
     """
-    chosen = expired(journal.read_all(), options, time.time() if now is None else now)
+    chosen = expired(journal.read_kept(), options, time.time() if now is None else now)
     for record in chosen:
         remove_data(record)
         journal.write(replace(record, raw="", outputs=()))

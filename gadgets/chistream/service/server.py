@@ -173,7 +173,7 @@ class Server:
         n_clients = self._n_clients()
         wanted = (
             (n_clients < self._options.max_sessions or self._options.when_full == "refuse")
-            and n_clients + len(self._farewells) + len(self._entrance) < self._max_clients
+            and n_clients + self._n_leaving_or_entering() < self._max_clients
             and self._entrance.has_room
             and self._accept_after <= now
         )
@@ -206,6 +206,9 @@ class Server:
             return
         self._waiting.append(client)
         self._assign()
+
+    def _n_leaving_or_entering(self) -> int:
+        return len(self._farewells) + len(self._salvage) + len(self._entrance)
 
     def _n_clients(self) -> int:
         """Count who has a place; scans that are run again take none from a scanner."""
