@@ -86,11 +86,13 @@ class Acquisition:
         self._seen.kinds[kind] += 1
         if self._options.phase_sign < 0:
             readout = replace(readout, samples=readout.samples.conj())
-        is_calibration = kind is ReadoutKind.CALIBRATION
-        if is_calibration and not self._plan.has_embedded_calibration:
-            self._feed_calibration(readout)
-        elif kind.is_imaging or is_calibration:
+        if kind.is_imaging:  # nearly all are
             self._feed_imaging(readout)
+        elif kind is ReadoutKind.CALIBRATION:
+            if self._plan.has_embedded_calibration:
+                self._feed_imaging(readout)
+            else:
+                self._feed_calibration(readout)
         elif kind is ReadoutKind.NAVIGATOR:
             # The sorter must see every line that came before its navigator.
             self._flush()

@@ -2,7 +2,7 @@
 
 import math
 import mmap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +76,7 @@ class ReadoutTransform:
         last = min(grid // 2 - kept // 2 + kept, grid)
         self._crop = _unshifted(slice(first, last), grid)
         self._offset = kept // 2 - grid // 2
+        self._leaves_zeros = last - first < kept
 
     def apply(self, samples: ComplexArray, placement: Placement, image: ComplexArray) -> bool:
         """Transform ``samples (coils, samples)`` into ``image (coils, kept)``, unitary.
@@ -98,6 +99,8 @@ class ReadoutTransform:
         if not np.isfinite(self._image[:, 0]).all():
             return False
         scale = np.float32(self._grid**-0.5)
+        if self._leaves_zeros:
+            image[...] = 0
         for centred, unshifted in self._crop:
             inside = slice(centred.start + self._offset, centred.stop + self._offset)
             np.multiply(self._image[:, unshifted], scale, out=image[:, inside])
@@ -188,15 +191,12 @@ class ReadoutBatch:
 
     def take(self) -> Lines:
         """Empty the batch and return what was in it."""
-        n = len(self._addresses)
-        lines = Lines(self._addresses, np.array(self._times), self._values[:n])
-        if n < self._capacity:
-            # A copy, so that a few readouts do not keep the room of a full batch.
-            values = own_pages(lines.values.shape)
-            values[...] = lines.values
-            lines = replace(lines, values=values)
-        else:
-            self._values = self._values[:0]
+        # A copy of what there is: a few readouts do not keep the room of a full batch, and the
+        # room stays in the cache.
+        filled = self._values[: len(self._addresses)]
+        values = own_pages(filled.shape)
+        values[...] = filled
+        lines = Lines(self._addresses, np.array(self._times), values)
         self._addresses, self._times = [], []
         return lines
 
@@ -209,7 +209,7 @@ class ReadoutBatch:
                 "one volume needs the same coils throughout",
             )
         if not len(self._values):
-            self._values = own_pages((self._capacity, n_coils, self._kept))
+            self._values = np.empty((self._capacity, n_coils, self._kept), np.complex64)
 
 
 def own_pages(shape: tuple[int, ...]) -> ComplexArray:

@@ -23,7 +23,10 @@ class ReadoutKind(Enum):
     @property
     def is_imaging(self) -> bool:
         """Whether readouts of this kind belong into k-space."""
-        return self in {ReadoutKind.IMAGING, ReadoutKind.CALIBRATION_AND_IMAGING}
+        return self in _IMAGING
+
+
+_IMAGING = frozenset({ReadoutKind.IMAGING, ReadoutKind.CALIBRATION_AND_IMAGING})
 
 
 @dataclass(slots=True)
