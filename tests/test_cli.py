@@ -46,6 +46,7 @@ def test_the_version_is_the_package_s() -> None:
         ("demo",),
         ("simulate",),
         ("serve",),
+        ("sessions",),
         ("replay",),
         ("reconstruct",),
         ("stream",),

@@ -302,7 +302,7 @@ class Server:
     def _say_farewell(self, client: Client, reason: str) -> None:
         """Let a client go; one that still sends a scan which nobody takes in, when it is done."""
         order = self._keeper.kept(client.session)
-        is_open = client.position is Position.BETWEEN and self._deadline is None
+        is_open = client.position < Position.CLOSED and self._deadline is None
         if order is not None and is_open and self._salvage.begin(client, order):
             tell(client, reason)
         else:
