@@ -107,6 +107,28 @@ def test_aligned_bins_lower_the_noise(
         assert error(combined(bins, window, registration)) < 0.78 * before
 
 
+@pytest.mark.parametrize(
+    ("shift", "registration", "largest"),
+    [
+        ((0.0, 0.0, 0.0), "none", 0.25),
+        ((0.8, -0.5, 0.6), "rigid", 0.35),
+        ((0.8, -0.5, 0.6), "smooth", 0.35),
+    ],
+)
+def test_alignment_takes_away_most_of_what_a_bin_differs_by(
+    shift: Vector, registration: Registration, largest: float
+) -> None:
+    window, counts = still(), lines_of(0.7, 8)
+    other = with_lines(window, moved(shift, 6.0), counts)
+    naive = (to_kspace(other - window, (-3, -2)) / 2).astype(np.complex64)
+    unaligned = np.linalg.norm(to_image(naive, (-3, -2)))
+    # Noise beyond all differences: every measurement counts as one, whatever it differs by.
+    found = combine_bins(
+        window, np.ones(SIZE[:2]), [Bin(other, counts)], TE, VOXEL, 1e3, registration
+    )
+    assert np.linalg.norm(found - window) < largest * unaligned
+
+
 def test_a_displacement_that_is_not_registered_gains_less() -> None:
     window = noisy(still(), 1)
     bins = two_bins(window, (1.2, -0.8, 0.9), 6.0)
