@@ -280,9 +280,12 @@ def test_a_session_has_its_time(start: Callable[..., Kept]) -> None:
     service = start(limits={"session_seconds": 0.8})
     peer = Peer(service)
     peer.begin("count")
-    heard = peer.hear_all()
-    assert kinds(heard) == [Text, Close]
-    assert "longer than 0.8 s" in words(heard[0])
+    assert "longer than 0.8 s" in words(peer.hear())
+    rest = wire(readouts(20), Close())
+    peer.socket.sendall(rest)
+    assert kinds(peer.hear_all()) == [Close]
+    record = service.record(SessionState.CUT)
+    wait_until(lambda: b"".join(open_spooled(Path(record.raw)).pieces()).endswith(rest))
 
 
 def test_a_greedy_scan_is_told_and_ends_alone(start: Callable[..., Kept]) -> None:

@@ -37,7 +37,7 @@ class Outbox:
         self._connection = connection.dup()
         self._connection.settimeout(delivery_seconds)
         self._position = position
-        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._gone = threading.Event()
         self._thread = threading.Thread(target=self._deliver, name="outbox", daemon=True)
         self._thread.start()
@@ -62,10 +62,15 @@ class Outbox:
             self._connection.shutdown(socket.SHUT_WR)
         self._connection.close()
 
+    def finish(self) -> None:
+        """Send what has been put and no CLOSE: somebody else will end the stream."""
+        self._messages.put(None)
+        self._thread.join()
+        self._connection.close()
+
     def _deliver(self) -> None:
         is_open = True
-        while is_open:
-            message = self._messages.get()
+        while is_open and (message := self._messages.get()) is not None:
             is_open = not isinstance(message, Close)
             if not self.is_client_gone:
                 self._send(message, Position.BETWEEN if is_open else Position.CLOSED)

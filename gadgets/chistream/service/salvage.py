@@ -13,6 +13,7 @@ import queue
 import socket
 import struct
 import termios
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,8 +177,11 @@ class Salvage:
         boundaries = Boundaries(self._limits)
         if any(boundaries.ends_in(piece) for piece in spool.pieces()):
             return
+        deadline = time.monotonic() + self._limits.session_seconds
         connection.settimeout(self._limits.idle_seconds)
         while piece := connection.recv(_BLOCK):
+            if time.monotonic() > deadline:
+                return
             new = piece[n_known:]
             n_known = max(0, n_known - len(piece))
             if new:

@@ -12,7 +12,7 @@ import chistream
 from chistream.config import Settings
 from chistream.errors import ChiStreamError
 from chistream.progress import Figures, Listener, listening
-from chistream.service.control import Position, StreamPosition
+from chistream.service.control import SHUTTING_DOWN, Position, StreamPosition
 from chistream.service.inbox import Inbox
 from chistream.service.journal import SessionState
 from chistream.service.limits import SessionLimits
@@ -133,8 +133,7 @@ class Session:
                     self._inbox.drain()
                     self._outbox.close()
             except SessionCut as cut:
-                self._fail(str(cut), SessionState.CUT)
-                self._outbox.close()
+                self._end_at_once(str(cut))
         self._report_end()
         _LOG.info(
             "%d readouts in, %d messages out, %.2f s",
@@ -142,6 +141,16 @@ class Session:
             self._n_sent,
             time.monotonic() - start,
         )
+
+    def _end_at_once(self, reason: str) -> None:
+        if reason == SHUTTING_DOWN:
+            self._fail(reason, SessionState.CUT)
+            self._outbox.close()
+            return
+        # The client may still be sending a scan to be kept: the supervisor tells it, and ends it.
+        _LOG.error("%s", reason)
+        self._state, self._reason = SessionState.CUT, reason
+        self._outbox.finish()
 
     def _serve(self) -> None:
         try:
