@@ -1,8 +1,5 @@
 """A free-breathing chest whose scanner gated, tracked or left out lines itself."""
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -17,30 +14,21 @@ from chistream.echoes.reconstruction import Sampling, reconstruct_echoes
 from chistream.stream.messages import Acquisitions, Message
 
 SIZE: Size = (16, 36, 40)
-VENDOR: dict[str, Any] = {"profile": "converter", "vendor_gating": True}
 
 
 @pytest.fixture(scope="module")
-def gating() -> ModuleType:
-    """The benchmark of gating, whose chests these are."""
-    path = Path(__file__).parents[1] / "benchmarks" / "gating.py"
-    spec = importlib.util.spec_from_file_location("gating", path)
-    assert spec is not None
-    assert spec.loader is not None
-    benchmark = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = benchmark
-    spec.loader.exec_module(benchmark)
-    return benchmark
+def gating(gating_benchmark: ModuleType) -> ModuleType:
+    return gating_benchmark
 
 
 @pytest.fixture(scope="module")
-def chest(gating: ModuleType) -> Any:  # noqa: ANN401
-    return gating.Chest(SIZE, 1)
+def chest(chest_at_rest: Any) -> Any:  # noqa: ANN401
+    return chest_at_rest
 
 
 @pytest.fixture(scope="module")
-def vendor(chest: Any) -> Any:  # noqa: ANN401
-    return chest.breathing(**VENDOR)
+def vendor(breathing_chest: Any) -> Any:  # noqa: ANN401
+    return breathing_chest
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ AMPLITUDE = 12.0
 SIZE: Size = (20, 48, 56)
 SCHEMES = ("none", "window", "drift", "two_bin", "smallest", "soft")
 BINS = (3, 4)
+MOTION_STATES = 8
 _REPEATED = {"gating": "none", "passes": 3}
 """A scanner that rejects nothing: three passes at 40 % are 1.2 of each line."""
 
@@ -79,7 +80,7 @@ def simulate(matrix: Size, **changes: object) -> Simulated:
         "rr_interval": 1.0,
         "breathing_amplitude": 0.0,
         "breathing_dwell": 2.0,
-        "motion_states": 8,
+        "motion_states": MOTION_STATES,
         "heart_states": 0,
         "tracking_factor": FACTOR,
     }
@@ -191,7 +192,11 @@ class Chest:
         }
 
 
-def measure_gating(matrix: Size = SIZE, seeds: Iterable[int] = (1, 2, 3)) -> dict[str, Any]:
+def measure_gating(
+    matrix: Size = SIZE,
+    seeds: Iterable[int] = (1, 2, 3),
+    chest_of: Callable[[Size, int], Chest] = Chest,
+) -> dict[str, Any]:
     """Measure all schemes, on scanners that gate in several ways.
 
     Parameters
@@ -200,6 +205,8 @@ def measure_gating(matrix: Size = SIZE, seeds: Iterable[int] = (1, 2, 3)) -> dic
         Size of the simulated images ``(z, y, x)``.
     seeds
         Of the chests.
+    chest_of
+        Makes the chest of a size and a seed.
 
     Returns
     -------
@@ -213,7 +220,7 @@ def measure_gating(matrix: Size = SIZE, seeds: Iterable[int] = (1, 2, 3)) -> dic
     runs: dict[str, list[dict[str, float | None]]] = {}
     perfect, efficiencies = [], []
     for seed in seeds:
-        chest = Chest(matrix, seed)
+        chest = chest_of(matrix, seed)
         perfect.append(chest.perfect)
         for scanner, changes in SCANNERS.items():
             scan = chest.breathing(**changes)
