@@ -23,7 +23,7 @@ from tests.service.running import Kept, children_of, is_running, position_of
 
 from chistream.service.control import Position
 from chistream.service.journal import Journal, SessionRecord, SessionState
-from chistream.service.spool import open_spooled
+from chistream.service.spool import SpoolWriter, open_spooled
 from chistream.stream.codec import MessageReader
 from chistream.stream.messages import Close, ConfigFile, Image, Message, Text
 
@@ -205,6 +205,22 @@ def test_clients_come_before_scans_that_are_run_again(start: Callable[..., Kept]
     assert kinds(Peer(again).scan("count")) == [Image, Close]
     wait_until(lambda: [r.state for r in again.records()][:2] == [SessionState.FAILED] * 2)
     assert again.records()[0].reason == "the raw data kept hold no scan"
+    assert list((again.spool / "results").iterdir()) == []
+
+
+def test_a_scan_that_fails_when_it_is_run_again_has_failed(start: Callable[..., Kept]) -> None:
+    service = start()
+    assert service.end() == 0
+    raw = service.spool / "raw" / "torn.mrd"
+    writer = SpoolWriter(raw, "never")
+    writer.append(memoryview(scan_bytes("refuse")))
+    writer.close()
+    with raw.open("ab") as stream:
+        stream.write(b"torn")
+    again = start(resume=True)
+    wait_until(lambda: again.records()[0].state is SessionState.FAILED)
+    assert "half of k-space is missing" in again.records()[0].reason
+    assert "the last 4 bytes are torn" in again.log
     assert list((again.spool / "results").iterdir()) == []
 
 

@@ -181,6 +181,20 @@ def test_a_scan_that_is_run_again_is_recovered(
     assert "not kept" in str(result.exception)
 
 
+def test_a_scan_that_fails_again_says_why_and_stays_unfinished(kept: Path, tmp_path: Path) -> None:
+    journal = Journal(kept)
+    stream = spooled(kept / "raw" / "empty.mrd", ConfigFile("qsm"), HEADER, Close())
+    journal.write(SessionRecord("empty", "", SessionState.DIED, raw=str(stream.path)))
+    asked = ["--rerun", "empty", "--spool", kept, "-o", tmp_path / "out", "--json"]
+    said = json.loads(command(*asked, ok=False))
+    assert said["state"] == "failed"
+    assert "no imaging readout came" in said["reason"]
+    record = journal.read("empty")
+    assert record is not None
+    assert record.state is SessionState.DIED
+    journal.close()
+
+
 def test_old_data_are_removed_on_request(kept: Path) -> None:
     journal = Journal(kept)
     record = journal.read("dead")

@@ -262,8 +262,10 @@ class Server:
         running = self._sessions[worker]
         running.hear(report)
         self._tally.hear(running.client.session, report)
-        if "journal" in report:
-            self._keeper.chronicle.update(running.client.session, report["journal"])
+        said = dict(report.get("journal", {}))
+        if self._resumer.owns(running.client):
+            said.pop("state", None)  # what went into a file is not delivered before that is whole
+        self._keeper.chronicle.update(running.client.session, said)
         self._show()
 
     def _show(self) -> None:
