@@ -61,14 +61,16 @@ def test_the_stream_may_name_the_chain_and_carry_settings(scan: list[Message]) -
     assert said == []
 
 
+@pytest.mark.slow
 def test_the_command_s_settings_win(scan: list[Message]) -> None:
     header, *data = scan
-    wrong = Text('{"parameters": {"max_missing": 0}}')
-    cut = stream(ConfigFile("echoes"), header, wrong, data[-1])
-    with pytest.raises(ChiStreamError):
-        through(cut)
+    asked = Text('{"parameters": {"profile": "scanner", "gating": "none"}}')
+    content = stream(ConfigFile("echoes"), header, asked, *data)
+    for values, dtype in (({}, np.uint16), ({"profile": "research"}, np.float32)):
+        returned, _ = through(content, values=values)
+        assert {m.pixels.dtype for m in returned if isinstance(m, Image)} == {np.dtype(dtype)}
     with pytest.raises(SettingsError, match="shoesize"):
-        through(cut, values={"shoesize": "43"})
+        through(content, values={"shoesize": "43"})
 
 
 @pytest.mark.parametrize(
