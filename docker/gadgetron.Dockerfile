@@ -30,7 +30,7 @@ RUN ${CONDA}/bin/pip list --format=freeze | grep -iE '^(numpy|scipy|ismrmrd|h5py
     && ${CONDA}/bin/pip install --no-cache-dir --constraint /tmp/kept.txt /tmp/wheel/*.whl \
     && ${CONDA}/bin/chistream gadgetron install ${CONDA}/share/gadgetron/config \
     && NUMBA_CPU_NAME=${CPU} NUMBA_CPU_FEATURES= ${CONDA}/bin/chistream-warm /opt/chistream/cache \
-    && chown -R ${USER} /opt/chistream \
+    && chown -R ${USER} /opt/chistream/cache \
     && rm -rf /tmp/wheel /tmp/kept.txt
 ENV NUMBA_CACHE_DIR=/opt/chistream/cache/kernels \
     MPLCONFIGDIR=/opt/chistream/cache/matplotlib \
