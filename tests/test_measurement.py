@@ -55,6 +55,28 @@ def test_what_a_simulated_chest_cannot_recover_is_not_green(
     assert any(words in reason for reason in quality.reasons)
 
 
+@pytest.mark.parametrize(("change", "light"), [(-5.0, "green"), (-20.0, "amber"), (20.0, "amber")])
+def test_a_difference_that_the_priors_decide_is_not_green(change: float, light: str) -> None:
+    chi = np.random.default_rng(4).normal(0.1, 0.003, GOOD.shape).astype(np.float32)
+    right = GOOD.voxel_positions()[0] < 0
+    narrower = chi + np.float32(0.25 + change / 1e3) * right
+    chi[right] += np.float32(0.25)
+    mask = np.ones(GOOD.shape, dtype=bool)
+    quality = measure_scan(
+        "cardiac_qsm", SETTINGS, GOOD, GATED, chi, mask, narrower=narrower
+    ).results.quality
+    assert quality.light == light
+    said = any("may be off by 40 ppb" in reason for reason in quality.reasons)
+    assert said == (light == "amber")
+
+
+def test_narrower_priors_are_no_matter_where_no_pools_are_measured() -> None:
+    mask = np.ones(GOOD.shape, dtype=bool)
+    chi = np.zeros(GOOD.shape, np.float32)
+    found = measure_scan("qsm", Settings(), GOOD, UNGATED, chi, mask, narrower=chi)
+    assert found.results.quality.light == "green"
+
+
 def test_a_thin_slab_is_no_matter_where_no_pools_are_measured() -> None:
     found = measure(Geometry((4, 30, 36), (5.0, 3.0, 3.0)), Settings(), UNGATED)
     assert found.results.quality.light == "green"

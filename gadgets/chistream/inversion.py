@@ -1,6 +1,7 @@
 """From field maps to susceptibility, by the method that chain and settings ask for."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from chistream.susceptibility.total_field import invert_total_field
 from chistream.susceptibility.total_variation import invert_fansi, invert_tv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,8 @@ class FieldSource:
         """Run the inversion that chain and settings ask for."""
         found = self._inverted(job)
         words = f"{found.method}, strength {found.strength:g}"
-        if found.converged:
-            return SusceptibilityMap(found.chi, words, self.warnings)
-        return SusceptibilityMap(found.chi, words, (*self.warnings, _unsettled("inversion", found)))
+        doubts = () if found.converged else (_unsettled("inversion", found),)
+        return SusceptibilityMap(found.chi, words, (*self.warnings, *doubts), found.narrower)
 
     def _inverted(self, job: Job) -> Inversion:
         strength = job.settings.strength
@@ -68,7 +68,7 @@ class FieldSource:
             "weights": self.weights,
             "phase_per_ppm": _phase_per_ppm(job),
         }
-        given |= {name: known[name] for name in method.takes}
+        given |= {name: known[name] for name in method.takes} | dict(method.options)
         return method.invert(
             self.field,
             self.mask,
@@ -79,10 +79,11 @@ class FieldSource:
 
 
 class _Method(NamedTuple):
-    """An inversion, and what it takes beside the field."""
+    """An inversion, what it takes beside the field, and what is asked of it."""
 
     invert: "Callable[..., Inversion]"
     takes: tuple[str, ...] = ()
+    options: "Mapping[str, object]" = MappingProxyType({})
 
 
 _METHODS = {
@@ -97,17 +98,21 @@ _METHODS = {
     "ilsqr": _Method(invert_ilsqr, ("weights",)),
     "heidi": _Method(invert_heidi, ("magnitude", "weights")),
     "medi": _Method(invert_medi, ("magnitude", "weights")),
-    "total_field": _Method(invert_total_field, ("magnitude", "weights")),
+    "total_field": _Method(invert_total_field, ("magnitude", "weights"), {"narrower": True}),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class SusceptibilityMap:
-    """What an inversion gave: chi ``(z, y, x)`` [ppm] up to a constant, how, and what to mind."""
+    """What an inversion gave: chi ``(z, y, x)`` [ppm] up to a constant, how, and what to mind.
+
+    The map of narrower priors, where there is one, tells what the field did not decide.
+    """
 
     chi: RealArray
     method: str
     warnings: tuple[str, ...] = ()
+    narrower: RealArray | None = None
 
 
 def _unsettled(step: str, outcome: LocalField | Inversion) -> str:

@@ -45,5 +45,6 @@ def map_susceptibility(
         warnings=(*job.warnings, *doubts, *found.warnings),
         timing=job.seconds,
         frequency_drift=job.frequency_drift,
+        narrower=found.narrower,
     )
     return source, measured, qsm_volume(job, source, found, measured)

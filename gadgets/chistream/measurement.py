@@ -26,7 +26,14 @@ SMALLEST_POOL_ML = 3.0
 """A region with less blood than this says little about its chamber."""
 
 THINNEST_SLAB_MM, COARSEST_VOXEL_MM = 90.0, 4.0
-"""Beyond these a simulated chest lost 120 (60 mm slab) to 208 ppb (and 6.6 mm voxels) of 250."""
+"""Beyond these a simulated chest lost 50 (60 mm slab) to 208 ppb (and 6.6 mm voxels) of 250."""
+
+LARGEST_ERROR_PPB = 30.0
+"""Beyond this systematic error, 2 % of oxygen saturation, a difference is not green."""
+
+ERROR_PER_CHANGE = 2.0
+"""Error of the blood pools' difference for its change with half the widths of the priors: 0.5 to 3
+in simulated chests. With 2 every error beyond 25 ppb among them is amber, and one of 9 ppb."""
 
 NO_ROI = "No {name} region was given: set {setting} to its centre L, P, S and radius [mm]."
 
@@ -64,6 +71,7 @@ def measure_scan(
     warnings: tuple[str, ...] = (),
     timing: Mapping[str, float] | None = None,
     frequency_drift: float | None = None,
+    narrower: RealArray | None = None,
 ) -> Measurement:
     """Measure what the settings ask for in a susceptibility map, relative to its reference.
 
@@ -87,6 +95,9 @@ def measure_scan(
         Durations by stage [s].
     frequency_drift
         How far the centre frequency drifted, before it was taken out [Hz]; None if it did not.
+    narrower
+        The map ``(z, y, x)`` [ppm] of the same inversion with narrower priors, if there is one: a
+        difference of the blood pools that the priors decide is amber.
 
     Returns
     -------
@@ -102,11 +113,14 @@ def measure_scan(
     pools, unusable = _measure_pools(chi, chambers, geometry)
     chi, reference = _referenced(chi, pools, mask)
     pools, _ = _measure_pools(chi, chambers, geometry)
+    doubts = _doubts(pools, geometry)
+    if narrower is not None and len(pools) > 1:
+        doubts += _prior_doubts(pools, _measure_pools(narrower, chambers, geometry)[0])
     oximetry, missing = _oximetry(settings, pools, unusable)
     results = collect_results(
         version=chistream.__version__,
         chain=chain,
-        quality=_judge(chi, (*warnings, *unusable.values(), *_doubts(pools, geometry))),
+        quality=_judge(chi, (*warnings, *unusable.values(), *doubts)),
         oximetry=oximetry,
         pools=pools.values(),
         reference=reference,
@@ -214,6 +228,20 @@ def _doubts(pools: Mapping[str, Pool], geometry: Geometry) -> list[str]:
             "of the blood pools comes out too small."
         )
     return doubts
+
+
+def _prior_doubts(pools: Mapping[str, Pool], narrower: Mapping[str, Pool]) -> list[str]:
+    """Say so if the priors of the inversion, and not the field, decide on the difference."""
+    here, there = (
+        pool_difference(found["RV"], found["LV"]).delta_chi_ppb for found in (pools, narrower)
+    )
+    uncertainty = ERROR_PER_CHANGE * abs(here - there)
+    if uncertainty <= LARGEST_ERROR_PPB:
+        return []
+    return [
+        "Background and heart are hard to tell apart in this scan: the difference of the blood "
+        f"pools may be off by {uncertainty:.0f} ppb."
+    ]
 
 
 def _gating(report: GatingReport) -> Gating | None:

@@ -257,6 +257,19 @@ def test_a_slope_at_an_edge_costs_its_share() -> None:
     np.testing.assert_array_equal(shared[~at_edge], plain[~at_edge])
 
 
+def test_narrower_priors_draw_the_map_to_zero() -> None:
+    image = 1.0 + block()
+    options: dict[str, Any] = {"b0_direction": TILTED, "magnitude": image, "max_sweeps": 3, **FAST}
+    field = local_field(block())
+    wide = invert_total_field(field, body(), VOXEL, width_inside=0.2, **options)
+    assert wide.narrower is None
+    found = invert_total_field(field, body(), VOXEL, width_inside=0.2, narrower=True, **options)
+    np.testing.assert_array_equal(found.chi, wide.chi)
+    assert found.narrower is not None
+    assert found.narrower[body()].mean() == pytest.approx(0.0, abs=1e-6)
+    assert contrast(found.narrower) < contrast(found.chi) - 1e-3
+
+
 @pytest.mark.parametrize("steepest", [0.0, -1.0])
 def test_a_slope_that_is_none_is_refused(steepest: float) -> None:
     with pytest.raises(ValueError, match=rf"steepest must be positive, got {steepest}"):

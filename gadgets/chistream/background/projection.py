@@ -77,8 +77,9 @@ def remove_background_pdf(
     The published method has no penalty on the sources and takes an early end of the iteration in
     its place; with the penalty the answer is unique, linear in the field and does not depend on
     when the iteration ends. Close to the edge of the mask a local source and a background source
-    make nearly the same field, so part of the local field is lost there: a thin organ between
-    two lungs, as the heart is, wants `chistream.susceptibility.total_field` instead.
+    make nearly the same field, so part of the local field is lost there. In a chest of
+    ellipsoids PDF and then MEDI left at most half of the difference between the blood pools;
+    `chistream.susceptibility.total_field`, which makes no such cut, loses less.
 
     The unknown is :math:`\chi / p`, which preconditions the system with the prior: the lowest
     eigenvalue is 1, and the highest is bounded by :math:`p^2 / e^2`, whatever the noise. So the

@@ -1,7 +1,7 @@
 """The solver behind MEDI and total-field inversion: one objective, two priors."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chistream.arrays import RealArray, Size, Vector, size_of
 from chistream.physics.backend import namespace
@@ -14,6 +14,9 @@ COARSEST_VOXEL = 8.0
 
 COARSE_TOLERANCE = 5.0
 """How much earlier the sweeps on a coarse grid, which only make a first guess, may end."""
+
+NARROWER_SWEEPS = 3
+"""Sweeps that show which way narrower priors draw a map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Effort:
         Whether voxels that no susceptibility explains lose their weight.
     outlier_limit
         Misfit at which a voxel's weight is a quarter [standard deviations], or None for no limit.
+    narrower
+        Whether to tell, too, what half the widths of the priors would give.
     """
 
     margin: Vector
@@ -48,6 +53,7 @@ class Effort:
     phase_per_ppm: float | None = None
     merit: bool = False
     outlier_limit: float | None = None
+    narrower: bool = False
 
 
 def invert_edge_preserving(data: FieldData, prior: Prior, effort: Effort) -> Inversion:
@@ -92,9 +98,32 @@ def invert_edge_preserving(data: FieldData, prior: Prior, effort: Effort) -> Inv
         objective.level_off()
         chi, n, converged = _settle(objective, chi, effort, effort.tolerance)
     found = referenced(padding.crop(chi), data.mask)
+    narrower = None
+    if effort.narrower:
+        other = _with_narrower_priors(grids[0], data.b0_direction, prior, chi, effort)
+        narrower = referenced(padding.crop(other), data.mask)
     return Inversion(
-        found, n_iterations + n, converged, objective.misfit(chi), prior.strength, effort.method
+        found,
+        n_iterations + n,
+        converged,
+        objective.misfit(chi),
+        prior.strength,
+        effort.method,
+        narrower,
     )
+
+
+def _with_narrower_priors(
+    grid: Grid, b0_direction: Vector, prior: Prior, chi: RealArray, effort: Effort
+) -> RealArray:
+    """Go on from a map with half the widths of the priors, for a few sweeps."""
+    halved = replace(
+        prior, width_inside=prior.width_inside / 2, width_outside=prior.width_outside / 2
+    )
+    objective = Objective(grid, b0_direction, halved)
+    objective.level_off()
+    short = replace(effort, max_sweeps=NARROWER_SWEEPS)
+    return _settle(objective, chi, short, effort.tolerance)[0]
 
 
 def _settle(

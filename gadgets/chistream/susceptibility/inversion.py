@@ -72,6 +72,9 @@ class Inversion:
         The regularisation that was used.
     method
         Name of the method.
+    narrower
+        The map ``(z, y, x)`` [ppm] that half the widths of the priors give, if that was asked for:
+        what differs, the priors decided and not the field.
     """
 
     chi: RealArray
@@ -80,6 +83,7 @@ class Inversion:
     residual: float
     strength: float
     method: str
+    narrower: RealArray | None = None
 
 
 def referenced(chi: RealArray, mask: Mask) -> RealArray:

@@ -18,7 +18,7 @@ def invert_total_field(
     weights: RealArray | None = None,
     strength: float = 100.0,
     strength_outside: float = 0.1,
-    width_inside: float = 1.5,
+    width_inside: float = 2.0,
     width_outside: float = 10.0,
     edge_fraction: float = 0.5,
     edge_share: float = 0.05,
@@ -27,8 +27,9 @@ def invert_total_field(
     outlier_limit: float | None = 5.0,
     phase_per_ppm: float | None = None,
     merit: bool = False,
+    narrower: bool = False,
     margin: Vector | None = None,
-    tolerance: float = 1e-3,
+    tolerance: float = 2.5e-3,
     max_sweeps: int = 8,
     sweep_iterations: int = 100,
 ) -> Inversion:
@@ -84,6 +85,9 @@ def invert_total_field(
     merit
         Whether voxels that miss by more than six standard deviations lose weight from sweep to
         sweep.
+    narrower
+        Whether to give a second map, too, with half of both widths: what differs between the two,
+        the priors decided and not the field. It takes a fifth longer.
     margin
         Room for sources around the volume on each side ``(z, y, x)`` [mm], >= 0: the body goes on
         beyond the slab. By default (30, 25, 25), or half of the volume's extent where that is
@@ -91,7 +95,8 @@ def invert_total_field(
     tolerance
         Stop when half of the voxels of the mask change by less than this in a sweep [ppm].
     max_sweeps
-        Most re-linearisations at each of the (one to three) resolutions.
+        Most re-linearisations at each of the (one to three) resolutions, and again once the cost
+        levels off.
     sweep_iterations
         Most iterations of conjugate gradients in a sweep.
 
@@ -117,10 +122,28 @@ def invert_total_field(
     that depends on how the walls lie to B0. So the sweeps go on with a cost that levels off
     (`steepest`), from the convex solution.
 
-    What is left lies in telling background from heart: given the true local field, weighted total
-    variation (`invert_fansi`) finds 240 to 249 of 250 ppb between the blood pools of the
-    simulator's chest at every angle of the slab. PDF or LBV and then MEDI recover -48 to 128 of
-    250 in a chest of ellipsoids. It takes 14 s of one core for 20 slices of 72 x 96.
+    Difference of the blood pools recovered from simulated raw data: a breathing chest with fat,
+    gated by navigators, 3 T, SNR 30, 20 slices of 72 x 96 (3.3 x 3.3 x 5 mm) [ppb]; narrower: what half
+    the widths leave.
+
+    =============================================  =====  =========  ========
+    slab                                           truth  recovered  narrower
+    =============================================  =====  =========  ========
+    along B0                                         250        229       216
+    turned by 40 degrees about the left              250        241       223
+    turned by 30 and -20 degrees                     250        230       227
+    turned by 25 degrees                              50         29        22
+    the same                                         450        408       379
+    the same, with ribs and gas in the stomach       250        211       192
+    the same, 60 mm thick                            250        200       162
+    =============================================  =====  =========  ========
+
+    What is left lies in the separation of background and heart: given the true local field,
+    weighted total variation (`invert_fansi`) finds 240 to 249 of 250 at every angle. Started from
+    the true map the same sweeps end at 234, from nothing at 221 (no noise, 25 degrees): it is in
+    part the path to the solution. A wider prior inside would bring 5 ppb more and take away what
+    holds the liver at the border of the slab, whose error in the slab along B0 is -0.43 ppm.
+    It takes 14 s of one core.
 
     References
     ----------
@@ -166,5 +189,6 @@ def invert_total_field(
         phase_per_ppm,
         merit,
         outlier_limit,
+        narrower,
     )
     return invert_edge_preserving(data, prior, effort)
