@@ -293,3 +293,10 @@ def test_bins_of_position_become_part_of_the_echoes(tmp_path: Path) -> None:
     assert combined.shape == window.shape
     change = np.linalg.norm(combined - window) / np.linalg.norm(window)
     assert 0.005 < change < 0.3
+
+
+def test_bins_that_a_scheme_cannot_make_are_told(scan: tuple[ScanHeader, list[Message]]) -> None:
+    settings, _ = parse_settings({"gating": "smallest", "motion_bins": "3"})
+    job = Job(CHAINS["qsm"], scan[0], settings)
+    texts = [message.text for message in job.receive(iter(scan[1])) if isinstance(message, Text)]
+    assert [text for text in texts if "motion_bins 3 had no effect" in text]

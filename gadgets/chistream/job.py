@@ -185,7 +185,8 @@ class Job:
 
     @property
     def _scan_warnings(self) -> tuple[str, ...]:
-        own = settings_warnings(self.header, self.settings)
+        gating = acquisition_options(self.settings, gated=self.chain.gated).gating
+        own = settings_warnings(self.header, self.settings, gating)
         return (*self.header.warnings, *own, *self.acquired.warnings, *self._echo_warnings)
 
     def receive(self, messages: Messages) -> Messages:

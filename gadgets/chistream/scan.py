@@ -121,8 +121,10 @@ def echo_options(settings: Settings) -> EchoOptions:
     )
 
 
-def settings_warnings(header: ScanHeader, settings: Settings) -> tuple[str, ...]:
-    """Compare the settings with what the header says of the scan.
+def settings_warnings(
+    header: ScanHeader, settings: Settings, gating: GatingOptions
+) -> tuple[str, ...]:
+    """Compare the settings with what the header says of the scan, and with each other.
 
     Parameters
     ----------
@@ -130,19 +132,28 @@ def settings_warnings(header: ScanHeader, settings: Settings) -> tuple[str, ...]
         The scan's header.
     settings
         The user's settings.
+    gating
+        What the chain made of them.
 
     Returns
     -------
     tuple[str, ...]
         Contradictions, in words for a person.
     """
+    warnings = []
     stated = header.user_parameters.get("PhaseSign")
-    if stated in {None, settings.phase_sign}:
-        return ()
-    return (
-        f"The header says PhaseSign {stated} and the reconstruction took {settings.phase_sign}: "
-        f"the sign of the susceptibility may be wrong. Set phase_sign to {stated}.",
-    )
+    if stated not in {None, settings.phase_sign}:
+        warnings.append(
+            f"The header says PhaseSign {stated} and the reconstruction took "
+            f"{settings.phase_sign}: the sign of the susceptibility may be wrong. "
+            f"Set phase_sign to {stated}."
+        )
+    if gating.motion_bins and not gating.n_outer_bins:
+        warnings.append(
+            f"motion_bins {gating.motion_bins} had no effect: bins need gating by window, drift or "
+            "soft weights here, not by the scanner."
+        )
+    return tuple(warnings)
 
 
 def readouts_of(run: Acquisitions) -> Iterator[Readout]:
