@@ -162,18 +162,14 @@ def test_a_mask_too_thin_for_a_coarser_grid_is_solved_on_its_own() -> None:
 
 
 def test_voxels_off_by_a_period_of_the_echoes_drop_out() -> None:
-    field = local_field(block())
-    field[9:12, 13:16, 14:17] += 2.3
+    wrapped = local_field(block())
+    wrapped[9:12, 13:16, 14:17] += 2.3
+    options: dict[str, Any] = {"b0_direction": TILTED, "max_sweeps": 3, **FAST}
+    clean = contrast(invert_total_field(local_field(block()), body(), VOXEL, **options).chi)
     errors = [
-        np.abs(
-            invert_total_field(
-                field, body(), VOXEL, b0_direction=TILTED, outlier_limit=limit, **FAST
-            )
-            .chi[block() > 0]
-            .mean()
-            - invert_total_field(local_field(block()), body(), VOXEL, b0_direction=TILTED, **FAST)
-            .chi[block() > 0]
-            .mean()
+        abs(
+            contrast(invert_total_field(wrapped, body(), VOXEL, outlier_limit=limit, **options).chi)
+            - clean
         )
         for limit in (None, 5.0)
     ]

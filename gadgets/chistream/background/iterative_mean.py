@@ -60,8 +60,9 @@ def remove_background_ismv(
     -----
     In the outer shell of the mask, one radius thick, all of the field is taken as background, as
     LBV does in one layer of voxels: what a source near the shell adds to it is continued inwards
-    and lost; of a heart between two lungs that is most. The published iteration converges as slowly as heat spreads; its fixed point is the
-    solution of a symmetric linear system, which conjugate gradients find in some 30 steps.
+    and lost: it suits the brain better than a heart between two lungs. The published iteration
+    converges as slowly as heat spreads; its fixed point is the solution of a symmetric linear
+    system, which conjugate gradients find in some 30 steps.
 
     References
     ----------

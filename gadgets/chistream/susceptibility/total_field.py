@@ -123,8 +123,8 @@ def invert_total_field(
     (`steepest`), from the convex solution.
 
     Difference of the blood pools recovered from simulated raw data: a breathing chest with fat,
-    gated by navigators, 3 T, SNR 30, 20 slices of 72 x 96 (3.3 x 3.3 x 5 mm) [ppb]; narrower: what half
-    the widths leave.
+    gated by navigators, 3 T, SNR 30, 24 slices of 72 x 96 (3.3 x 3.3 x 5 mm) [ppb]; narrower: what
+    half the widths leave.
 
     =============================================  =====  =========  ========
     slab                                           truth  recovered  narrower
