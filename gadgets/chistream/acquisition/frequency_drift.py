@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 from threadpoolctl import threadpool_limits
 
 from chistream.arrays import ComplexArray, Mask, RealArray
@@ -33,8 +34,12 @@ _MOST_WAVES = 4
 _STILL = 0.05
 """Deviation of positions [mm] below which nobody breathes."""
 
-_CERTAIN = 3.0
-"""Times its standard error that a coefficient must be to be believed."""
+_CHANCE = 0.01
+"""Chance that a coefficient of nothing is believed. With three echoes one degree of freedom is left
+for its standard error, and three times that is passed by one in five."""
+
+_SMALLEST_SPAN = 0.3
+"""A drift of less is left [Hz]: it is below the errors of the field, and may be none."""
 
 _ALIKE = 0.9
 """Part of the variance of positions that slow waves explain, from which nobody can tell a drift
@@ -97,9 +102,9 @@ def estimate_drift(
     Returns
     -------
     FrequencyDrift | None
-        What was found; terms that are not three times their standard error over the echoes are
-        left out. None: the centre is not sampled fully, there are fewer than three echoes or two
-        coils, or no term is certain.
+        What was found; terms that a t test over the echoes does not tell from none are left out.
+        None: the centre is not sampled fully, there are fewer than three echoes or two coils, no
+        term is certain, or all together move by less than 0.3 Hz.
 
     Notes
     -----
@@ -125,6 +130,8 @@ def estimate_drift(
     if not frequencies.any():
         return None
     offsets = np.tensordot(frequencies, basis, 1)
+    if np.ptp(offsets) < _SMALLEST_SPAN:
+        return None
     per_mm = 0.0
     if positions is not None:
         per_mm = float(frequencies[-1] / _spread(positions, known))
@@ -287,5 +294,6 @@ def _frequencies(phases: RealArray, TE: RealArray) -> RealArray:
     common, slopes = inverse @ phases
     left = phases - np.outer(np.ones(len(TE)), common) - 2 * np.pi * np.outer(TE, slopes)
     error = np.sqrt((left**2).sum(axis=0) / (len(TE) - 2) * (inverse[1] ** 2).sum())
-    frequencies: RealArray = np.where(np.abs(slopes) > _CERTAIN * error, slopes, 0.0)
+    certain = stdtrit(len(TE) - 2, 1 - _CHANCE / 2)
+    frequencies: RealArray = np.where(np.abs(slopes) > certain * error, slopes, 0.0)
     return frequencies
