@@ -1,11 +1,14 @@
 """How far a profile is shifted against a template: three ways, all to a fraction of a point."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import pyfftw
+import scipy.fft
 
-from chistream.arrays import IntArray, RealArray
+from chistream.arrays import ComplexArray, IntArray, RealArray
+from chistream.physics.compiled import compiled
 
 HALF_WINDOW = 40.0
 """The template is fitted this far on either side of its edge [mm]."""
@@ -35,6 +38,28 @@ class Fit(NamedTuple):
     residual: RealArray
 
 
+class _Correlation(NamedTuple):
+    """What a correlation needs of the template alone.
+
+    Parameters
+    ----------
+    spectrum
+        Conjugate spectrum of the template, of ``size`` points.
+    size
+        Length of the transform.
+    low, high
+        Range of the profile's points that overlap the template at each shift ``(shifts,)``.
+    energy
+        Energy of the template's points that overlap ``(shifts,)``.
+    """
+
+    spectrum: ComplexArray
+    size: int
+    low: IntArray
+    high: IntArray
+    energy: RealArray
+
+
 def shifts_of(profiles: RealArray, template: RealArray, max_shift: int) -> RealArray:
     r"""Find by how much a template must be shifted for the largest normalised cross-correlation.
 
@@ -58,18 +83,13 @@ def shifts_of(profiles: RealArray, template: RealArray, max_shift: int) -> RealA
     RealArray
         Shifts ``(n,)`` [points]; NaN for a profile with no signal or not finite.
     """
-    n = profiles.shape[1]
-    size = pyfftw.next_fast_len(2 * n)
-    spectrum = np.fft.rfft(profiles, size) * np.fft.rfft(template, size).conj()
-    correlation = np.fft.irfft(spectrum, size)
-    shifts = np.arange(-max_shift, max_shift + 1)
-    low, high = np.maximum(shifts, 0), np.minimum(n + shifts, n)
+    prepared = _correlation(template.tobytes(), max_shift)
+    spectrum = scipy.fft.rfft(profiles, prepared.size) * prepared.spectrum
+    correlation = scipy.fft.irfft(spectrum, prepared.size)
+    score = np.concatenate([correlation[:, -max_shift:], correlation[:, : max_shift + 1]], axis=1)
     energy = _running_energy(profiles)
-    template_energy = _running_energy(template)
-    overlap = (energy[:, high] - energy[:, low]) * (
-        template_energy[high - shifts] - template_energy[low - shifts]
-    )
-    score = correlation[:, shifts] / np.sqrt(np.maximum(overlap, np.finfo(float).tiny))
+    overlap = (energy[:, prepared.high] - energy[:, prepared.low]) * prepared.energy
+    score /= np.sqrt(np.maximum(overlap, np.finfo(float).tiny))
     best, fraction = _peak(score)
     return np.where(energy[:, -1] > 0, best - max_shift + fraction, np.nan)
 
@@ -103,19 +123,53 @@ def fit_template(
     reach = max(2, round(_REACH / spacing))
     half = max(3, min(round(HALF_WINDOW / spacing), len(template) // 4))
     edge = int(
-        np.clip(round(_steepest(template[None], spacing)[0]), half, len(template) - 1 - half)
+        np.clip(round(_steepest_of(template.tobytes(), spacing)), half, len(template) - 1 - half)
     )
     piece = template[edge - half : edge + half + 1]
     centres = np.rint(shifts).astype(int)
-    places = (centres[:, None] + edge + np.arange(-reach, reach + 1))[..., None]
-    index = np.clip(places + np.arange(-half, half + 1), 0, profiles.shape[1] - 1)
-    windows = profiles[np.arange(len(profiles))[:, None, None], index]
-    product = windows @ piece
-    error = (windows**2).sum(axis=-1) - product**2 / (piece @ piece)
+    product, energy = match(np.ascontiguousarray(profiles), piece, centres + edge - half, reach)
+    error = energy - product**2 / (piece @ piece)
     best, fraction = _peak(-error)
     rows = np.arange(len(profiles))
     residual = np.sqrt(np.maximum(error[rows, best], 0.0) / len(piece))
     return Fit(centres + best - reach + fraction, product[rows, best] / (piece @ piece), residual)
+
+
+@compiled
+def match(
+    profiles: RealArray, piece: RealArray, starts: IntArray, reach: int
+) -> tuple[RealArray, RealArray]:
+    """Compare a piece with profiles at several places; beyond its ends a profile stays as it is.
+
+    Parameters
+    ----------
+    profiles
+        Profiles ``(n, points)``.
+    piece
+        What they are compared with ``(length,)``.
+    starts
+        Where the piece begins in the middle one of the places ``(n,)`` [points].
+    reach
+        Places on either side of that.
+
+    Returns
+    -------
+    product : RealArray
+        Sum of the products of profile and piece ``(n, 2 reach + 1)``.
+    energy : RealArray
+        Sum of the profile's squares there, of the same shape.
+    """
+    n, last = profiles.shape[0], profiles.shape[1] - 1
+    product = np.zeros((n, 2 * reach + 1))
+    energy = np.zeros((n, 2 * reach + 1))
+    for row in range(n):
+        for place in range(2 * reach + 1):
+            start = starts[row] + place - reach
+            for i in range(len(piece)):
+                value = profiles[row, min(max(start + i, 0), last)]
+                product[row, place] += value * piece[i]
+                energy[row, place] += value * value
+    return product, energy
 
 
 def edge_shifts(
@@ -139,10 +193,29 @@ def edge_shifts(
     RealArray
         Shifts ``(n,)`` [points].
     """
-    middle = float(_steepest(template[None], spacing)[0])
+    middle = _steepest_of(template.tobytes(), spacing)
     first = max(0, round(middle) - max_shift)
     last = min(len(template), round(middle) + max_shift + 1)
     return _steepest(profiles, spacing, first, last) - middle
+
+
+@lru_cache(maxsize=4)
+def _correlation(template: bytes, max_shift: int) -> _Correlation:
+    """Prepare a template, float64 as bytes; scans compare hundreds of profiles with one."""
+    values = np.frombuffer(template)
+    n = len(values)
+    size = pyfftw.next_fast_len(2 * n)
+    shifts = np.arange(-max_shift, max_shift + 1)
+    low, high = np.maximum(shifts, 0), np.minimum(n + shifts, n)
+    energy = _running_energy(values)
+    overlap = energy[high - shifts] - energy[low - shifts]
+    return _Correlation(scipy.fft.rfft(values, size).conj(), size, low, high, overlap)
+
+
+@lru_cache(maxsize=4)
+def _steepest_of(template: bytes, spacing: float) -> float:
+    """Find the steepest place [points] of a template, float64 as bytes."""
+    return float(_steepest(np.frombuffer(template)[None], spacing)[0])
 
 
 def _steepest(

@@ -1,6 +1,9 @@
 """Profiles along the navigator's column: one for each readout, from all its coils."""
 
+from functools import lru_cache
+
 import numpy as np
+import scipy.fft
 
 from chistream.arrays import ComplexArray, RealArray
 
@@ -102,16 +105,24 @@ def combined_power(samples: ComplexArray, combination: ComplexArray, smoothing: 
 
 
 def _coil_images(samples: ComplexArray, smoothing: float) -> ComplexArray:
+    n = samples.shape[-1]
+    image = scipy.fft.ifft(samples * _window(n, smoothing), OVERSAMPLING * n, norm="ortho")
+    # The ends of the column lie in the middle of what the transform makes.
+    half, margin = image.shape[-1] // 2, int(_MARGIN * image.shape[-1])
+    kept: ComplexArray = np.concatenate(
+        [image[..., half + margin :], image[..., : half - margin]], axis=-1
+    )
+    return kept
+
+
+@lru_cache(maxsize=4)
+def _window(n: int, smoothing: float) -> RealArray:
     # A Hann window smooths without ringing, zeros make the grid fine. Where the samples start does
     # not matter to a magnitude.
-    n = samples.shape[-1]
     half = min(n / smoothing, n / 2)
     away = np.arange(n) - (n - 1) / 2
-    window = np.where(np.abs(away) < half + 0.5, np.cos(0.5 * np.pi * away / (half + 0.5)) ** 2, 0)
-    image = np.fft.fftshift(np.fft.ifft(samples * window, OVERSAMPLING * n, norm="ortho"), -1)
-    margin = int(_MARGIN * image.shape[-1])
-    kept: ComplexArray = image[..., margin : image.shape[-1] - margin]
-    return kept
+    inside = np.abs(away) < half + 0.5
+    return np.where(inside, np.cos(0.5 * np.pi * away / (half + 0.5)) ** 2, 0)
 
 
 def _covariances(image: ComplexArray) -> ComplexArray:
