@@ -175,5 +175,5 @@ def test_the_oxygen_of_the_heart_survives_the_lungs(tilt: tuple[float, float]) -
     chest = simulate_chest(tilt=tilt)
     found = chest.inverted()
     assert found.converged
-    # Within 40 of 250 ppb; geometry sets the offset, not noise.
-    assert abs(chest.difference_ppb(found.chi) - 250.0) < 40.0
+    # 237 and 236 of 250 ppb; geometry sets the offset, not noise.
+    assert abs(chest.difference_ppb(found.chi) - 250.0) < 20.0
