@@ -17,8 +17,6 @@ Group = Annotated[str, typer.Option(help="HDF5 group that holds the scan.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 AllowPublic = Annotated[
     bool,
-    typer.Option(
-        "--public", "--allow-public", help="Allow a --host that other machines can reach."
-    ),
+    typer.Option("--public", help="Allow a --host that other machines can reach."),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of noise and breathing.")]
