@@ -33,7 +33,8 @@ LARGEST_ERROR_PPB = 30.0
 
 ERROR_PER_CHANGE = 2.0
 """Error of the blood pools' difference for its change with half the widths of the priors: 0.5 to 3
-in simulated chests. With 2 every error beyond 25 ppb among them is amber, and one of 9 ppb."""
+in simulated chests. With 2 the errors of 27, 39, 42 and 50 ppb among them are amber, one of 37 is
+not and one of 9 is: what errors of the measured field do to the map, this does not see."""
 
 NO_ROI = "No {name} region was given: set {setting} to its centre L, P, S and radius [mm]."
 

@@ -138,7 +138,8 @@ def invert_total_field(
     the same, 60 mm thick                            250        200       162
     =============================================  =====  =========  ========
 
-    What is left lies in the separation of background and heart: given the true local field,
+    A whole run of the chain along B0, with later code before this stage, gave 213. What is left
+    lies in the separation of background and heart: given the true local field,
     weighted total variation (`invert_fansi`) finds 240 to 249 of 250 at every angle. Started from
     the true map the same sweeps end at 234, from nothing at 221 (no noise, 25 degrees): it is in
     part the path to the solution. A wider prior inside would bring 5 ppb more and take away what
