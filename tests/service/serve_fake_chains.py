@@ -21,6 +21,7 @@ def main(ready_file: str, options: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
     if values.pop("patient", False):
         os.environ["FAKE_PATIENT"] = "1"
+    sys.path.extend(values.pop("paths", []))
     limits = SessionLimits.from_dict(values.pop("limits", {}))
     if spool := values.pop("spool", None):
         values["spool"] = SpoolOptions(Path(spool.pop("folder")), **spool)
