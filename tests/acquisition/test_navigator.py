@@ -1,15 +1,11 @@
 """Displacements against the ones that the profiles were made with."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
 from chistream.acquisition.estimators import match, shifts_of
 from chistream.acquisition.navigator import learn_template, measure, most_frequent
 from chistream.arrays import ComplexArray, RealArray
-from chistream.physics.compiled import python_form
 
 COLUMN = 200.0
 
@@ -129,11 +125,10 @@ def test_a_shift_beyond_the_search_stays_at_its_end() -> None:
     assert 4 <= shift <= 6
 
 
-@pytest.mark.parametrize("matched", [match, python_form(match)])
-def test_a_piece_is_compared_with_what_continues_a_profile(matched: Callable[..., Any]) -> None:
+def test_a_piece_is_compared_with_what_continues_a_profile() -> None:
     profile, piece = np.random.default_rng(3).random((2, 9)), np.array([1.0, -2.0, 0.5])
     starts, reach = np.array([0, 7]), 2
-    product, energy = matched(profile, piece, starts, reach)
+    product, energy = match(profile, piece, starts, reach)
     for row, start in enumerate(starts):
         padded = np.pad(profile[row], 4, mode="edge")
         parts = np.array([padded[4 + start + s :][:3] for s in range(-reach, reach + 1)])

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pyfftw
 import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
 
 from chistream.arrays import ComplexArray, IntArray, RealArray
-from chistream.physics.compiled import compiled
 
 HALF_WINDOW = 40.0
 """The template is fitted this far on either side of its edge [mm]."""
@@ -127,7 +127,7 @@ def fit_template(
     )
     piece = template[edge - half : edge + half + 1]
     centres = np.rint(shifts).astype(int)
-    product, energy = match(np.ascontiguousarray(profiles), piece, centres + edge - half, reach)
+    product, energy = match(profiles, piece, centres + edge - half, reach)
     error = energy - product**2 / (piece @ piece)
     best, fraction = _peak(-error)
     rows = np.arange(len(profiles))
@@ -135,7 +135,6 @@ def fit_template(
     return Fit(centres + best - reach + fraction, product[rows, best] / (piece @ piece), residual)
 
 
-@compiled
 def match(
     profiles: RealArray, piece: RealArray, starts: IntArray, reach: int
 ) -> tuple[RealArray, RealArray]:
@@ -159,16 +158,12 @@ def match(
     energy : RealArray
         Sum of the profile's squares there, of the same shape.
     """
-    n, last = profiles.shape[0], profiles.shape[1] - 1
-    product = np.zeros((n, 2 * reach + 1))
-    energy = np.zeros((n, 2 * reach + 1))
-    for row in range(n):
-        for place in range(2 * reach + 1):
-            start = starts[row] + place - reach
-            for i in range(len(piece)):
-                value = profiles[row, min(max(start + i, 0), last)]
-                product[row, place] += value * piece[i]
-                energy[row, place] += value * value
+    around = starts[:, None] + np.arange(-reach, reach + len(piece))
+    index = np.clip(around, 0, profiles.shape[1] - 1)
+    strips = np.take_along_axis(profiles, index, axis=1)
+    windows = sliding_window_view(strips, len(piece), axis=1)
+    product: RealArray = windows @ piece
+    energy: RealArray = sliding_window_view(strips**2, len(piece), axis=1).sum(axis=-1)
     return product, energy
 
 
