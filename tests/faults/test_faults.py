@@ -32,7 +32,7 @@ from tests.service.peers import wait_until
 from chistream.errors import ChiStreamError
 from chistream.service.journal import SessionRecord, SessionState
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 AT_ONCE = 6
 
 
