@@ -30,7 +30,7 @@ def scan(TE: tuple[float, ...], chain: str = "cardiac_qsm", **settings: object) 
         "header": SimpleNamespace(h1_frequency=F0),
         "geometry": SimpleNamespace(voxel_size=(5.0, 3.0, 2.0)),
         "bandwidth": None,
-        "acquired": SimpleNamespace(reversed_echoes=(False,) * len(TE)),
+        "reversed_echoes": (False,) * len(TE),
     }
     return cast("Job", SimpleNamespace(**parts))
 
@@ -93,7 +93,7 @@ def test_the_bandwidth_goes_to_the_fit_with_the_direction_of_the_readout(
     )
     job = scan(DISTINCT)
     job.bandwidth = bandwidth  # type: ignore[misc]
-    job.acquired.reversed_echoes = backwards  # type: ignore[misc]
+    job.reversed_echoes = backwards  # type: ignore[misc]
     estimate_maps(job, echoes_of(DISTINCT))
     assert asked["bandwidth"] == told
 

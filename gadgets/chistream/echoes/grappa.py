@@ -168,11 +168,13 @@ def learn_grappa(block: ComplexArray, lattice: Mask, *, strength: float = 1e-3) 
         for residues, near in kinds
     )
     at_end = strength * _STRENGTH_AT_END
+    # Where lines are left out along both axes, one side alone tells too little: from 5 x 8
+    # calibration lines the field of a sphere was off by 3.3 Hz with such kernels, 2.1 without.
+    axes = [axis for axis in (0, 1) if tile[axis] > 1]
     ends = tuple(
         GrappaEnd(beyond, GrappaKernel(residues, sources, _learn(block, sources, at_end)))
         for residues, near in kinds
-        for axis in (0, 1)
-        if tile[axis] > 1
+        for axis in (axes if len(axes) == 1 else ())
         for beyond, sources in _one_sided(near, axis)
     )
     return GrappaWeights(lattice, tile, kernels, ends)
